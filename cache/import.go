@@ -1,0 +1,361 @@
+package cache
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ImportLimits bound what a tar may cost. A zero field means no bound.
+type ImportLimits struct {
+	Bytes   int64 // length of the tar
+	Entries int
+}
+
+// DefaultImportLimits are far above any real layer.
+var DefaultImportLimits = ImportLimits{Bytes: 64 << 30, Entries: 4 << 20}
+
+// ImportTar stores a layer from the tar that r gives up to its end, which may come from anywhere, and returns the layer
+// that it turned out to be: the caller compares. It accepts what WriteTar writes, byte by byte, and nothing else, so
+// exporting the layer gives the same tar. Bad input leaves nothing behind.
+func (s *Store) ImportTar(r io.Reader) (Layer, error) {
+	return s.ImportTarLimited(r, DefaultImportLimits)
+}
+
+// ImportTarLimited is ImportTar with other limits: who knows the size of the tar passes it.
+func (s *Store) ImportTarLimited(r io.Reader, m ImportLimits) (Layer, error) {
+	dir, release, err := s.NewRun("import")
+	if err != nil {
+		return Layer{}, err
+	}
+	defer release()
+	x, d, err := unpack(dir, r, m)
+	if err != nil {
+		return Layer{}, fmt.Errorf("import layer: %w", err)
+	}
+	return s.CommitLayer(dir, x, d)
+}
+
+// unpack writes a tar below the empty folder dir and settles it as Capture does.
+func unpack(dir string, r io.Reader, m ImportLimits) (*Index, Digest, error) {
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, Digest{}, err
+	}
+	defer unix.Close(root)
+	t := &tree{root: root, parent: -1}
+	defer t.close()
+	u := &unpacker{
+		tree: t,
+		echo: &echo{r: bufio.NewReaderSize(r, 128<<10), hash: sha256.New(), limit: m.Bytes},
+		x:    &Index{},
+		buf:  make([]byte, 128<<10),
+	}
+	u.in, u.out = tar.NewReader(u.echo), tar.NewWriter(u.echo)
+	for {
+		h, err := u.in.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, Digest{}, err
+		}
+		if m.Entries > 0 && len(u.x.Entries) == m.Entries {
+			return nil, Digest{}, fmt.Errorf("more than %d entries", m.Entries)
+		}
+		if err := u.entry(h); err != nil {
+			return nil, Digest{}, err
+		}
+	}
+	if err := u.out.Close(); err != nil {
+		return nil, Digest{}, err
+	}
+	if err := u.echo.end(); err != nil {
+		return nil, Digest{}, err
+	}
+	for i := range u.x.Entries {
+		if e := &u.x.Entries[i]; e.Kind == Dir {
+			if err := t.settleDir(e); err != nil {
+				return nil, Digest{}, fmt.Errorf("%q: %w", e.Path, err)
+			}
+		}
+	}
+	if err := unix.Chmod(dir, 0o755); err != nil {
+		return nil, Digest{}, err
+	}
+	return u.x, Digest{sum(u.echo.hash), u.echo.n}, setTimes(dir)
+}
+
+// An echo reads a tar and takes what is written to it as the tar that should have come: every byte must be the same.
+type echo struct {
+	r     io.Reader
+	hash  hash.Hash
+	n     int64 // read so far
+	limit int64
+	ahead []byte // read but not yet written
+}
+
+var errNotCanonical = errors.New("not a layer's tar: a header or the padding is not as this program writes it")
+
+func (e *echo) Read(b []byte) (int, error) {
+	n, err := e.r.Read(b)
+	e.n += int64(n)
+	if e.limit > 0 && e.n > e.limit {
+		return 0, fmt.Errorf("the tar is longer than %d bytes", e.limit)
+	}
+	e.hash.Write(b[:n])
+	e.ahead = append(e.ahead, b[:n]...)
+	return n, err
+}
+
+func (e *echo) Write(b []byte) (int, error) {
+	if !bytes.HasPrefix(e.ahead, b) {
+		return 0, errNotCanonical
+	}
+	e.ahead = e.ahead[:copy(e.ahead, e.ahead[len(b):])]
+	return len(b), nil
+}
+
+// end checks that all has been read and written.
+func (e *echo) end() error {
+	n, err := io.ReadFull(e.r, make([]byte, 1))
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if n > 0 || len(e.ahead) > 0 {
+		return errors.New("not a layer's tar: there is data behind its end")
+	}
+	return nil
+}
+
+type unpacker struct {
+	tree *tree
+	echo *echo
+	in   *tar.Reader
+	out  *tar.Writer
+	x    *Index
+	buf  []byte
+}
+
+// entry checks one entry, and then writes it to disk.
+func (u *unpacker) entry(h *tar.Header) error {
+	e, err := entryOf(h)
+	if err != nil {
+		return err
+	}
+	if err := u.x.add(e); err != nil {
+		return err
+	}
+	p := &u.x.Entries[len(u.x.Entries)-1]
+	if err := u.out.WriteHeader(header(p)); err != nil {
+		return fmt.Errorf("%q: %w", e.Path, err)
+	}
+	if err := u.write(p); err != nil {
+		return fmt.Errorf("%q: %w", e.Path, err)
+	}
+	return nil
+}
+
+// entryOf turns a header into an entry; Index.add checks the values, and the header written again the rest.
+func entryOf(h *tar.Header) (Entry, error) {
+	if h.Mode&^0o7777 != 0 {
+		return Entry{}, fmt.Errorf("%q: mode %#o", h.Name, h.Mode)
+	}
+	e := Entry{Path: h.Name, Mode: uint32(h.Mode), UID: h.Uid, GID: h.Gid}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		e.Kind, e.Size = File, h.Size
+		if e.Size == 0 {
+			e.Hash = sha256.Sum256(nil)
+		}
+	case tar.TypeDir:
+		e.Kind, e.Path = Dir, strings.TrimSuffix(h.Name, "/")
+	case tar.TypeSymlink:
+		e.Kind, e.Link = Symlink, h.Linkname
+	case tar.TypeLink:
+		e.Kind, e.Link = Hardlink, h.Linkname
+	case tar.TypeFifo:
+		e.Kind = Fifo
+	default:
+		return Entry{}, fmt.Errorf("%q: entries of type %q cannot be part of a layer", h.Name, h.Typeflag)
+	}
+	for k, v := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") {
+			return Entry{}, fmt.Errorf("%q: sparse files cannot be part of a layer", h.Name)
+		}
+		if name, ok := strings.CutPrefix(k, xattrRecord); ok {
+			if e.Xattrs == nil {
+				e.Xattrs = map[string]string{}
+			}
+			e.Xattrs[name] = v
+		}
+	}
+	return e, nil
+}
+
+// write creates the entry. Its parent is a folder that an earlier entry made.
+func (u *unpacker) write(e *Entry) error {
+	at, name, err := u.tree.open(e.Path)
+	if err != nil {
+		return err
+	}
+	switch e.Kind {
+	case Dir: // settled at the end, when nothing is created in it any more
+		return unix.Mkdirat(at, name, 0o700)
+	case Symlink:
+		if err := unix.Symlinkat(e.Link, at, name); err != nil {
+			return err
+		}
+	case Fifo:
+		if err := unix.Mknodat(at, name, unix.S_IFIFO|0o600, 0); err != nil {
+			return err
+		}
+		if err := unix.Fchmodat(at, name, diskMode(Fifo, e.Mode), 0); err != nil {
+			return err
+		}
+	case Hardlink:
+		return u.tree.link(e.Link, at, name)
+	case File:
+		if err := u.writeFile(e, at, name); err != nil {
+			return err
+		}
+	}
+	return setTimesAt(at, name)
+}
+
+func (u *unpacker) writeFile(e *Entry, at int, name string) error {
+	fd, err := unix.Openat(at, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), e.Path)
+	defer f.Close()
+	if e.Size > 0 {
+		h := sha256.New()
+		w := io.MultiWriter(u.out, h, f)
+		n, err := io.CopyBuffer(w, struct{ io.Reader }{u.in}, u.buf)
+		if err != nil {
+			return err
+		}
+		if n != e.Size {
+			return io.ErrUnexpectedEOF
+		}
+		e.Hash = sum(h)
+	}
+	if err := setXattrs(fd, e); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(fd, diskMode(File, e.Mode)); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// setXattrs sets the user's attributes. A layer on disk has no capabilities: an ordinary user could not set them.
+func setXattrs(fd int, e *Entry) error {
+	for name, value := range e.Xattrs {
+		if name == capabilityXattr {
+			continue
+		}
+		if err := unix.Fsetxattr(fd, name, []byte(value), 0); err != nil {
+			return fmt.Errorf("set extended attribute %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func setTimesAt(at int, name string) error {
+	t := []unix.Timespec{{Sec: Epoch}, {Sec: Epoch}}
+	return unix.UtimesNanoAt(at, name, t, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// A tree writes below one folder. It goes from folder to folder by descriptor and never through a link.
+type tree struct {
+	root   int
+	parent int    // descriptor of the folder path, -1 for none
+	path   string // of parent
+}
+
+// open returns the folder that path is in, until the next call, and path's last component.
+func (t *tree) open(path string) (at int, name string, err error) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return t.root, path, nil
+	}
+	if t.parent >= 0 && t.path == path[:i] {
+		return t.parent, path[i+1:], nil
+	}
+	t.close()
+	fd, err := t.folder(path[:i])
+	if err != nil {
+		return -1, "", err
+	}
+	t.parent, t.path = fd, path[:i]
+	return fd, path[i+1:], nil
+}
+
+func (t *tree) close() {
+	if t.parent >= 0 {
+		unix.Close(t.parent)
+	}
+	t.parent = -1
+}
+
+// folder opens the folder path, which the caller closes.
+func (t *tree) folder(path string) (int, error) {
+	at := t.root
+	for name := range strings.SplitSeq(path, "/") {
+		fd, err := unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if at != t.root {
+			unix.Close(at)
+		}
+		if err != nil {
+			return -1, err
+		}
+		at = fd
+	}
+	return at, nil
+}
+
+// link gives the file path another name.
+func (t *tree) link(path string, at int, name string) error {
+	from, base := t.root, path
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		fd, err := t.folder(path[:i])
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		from, base = fd, path[i+1:]
+	}
+	return unix.Linkat(from, base, at, name, 0)
+}
+
+// settleDir sets what a folder can only get when all is in it.
+func (t *tree) settleDir(e *Entry) error {
+	at, name, err := t.open(e.Path)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := setXattrs(fd, e); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(fd, diskMode(Dir, e.Mode)); err != nil {
+		return err
+	}
+	return setTimesAt(at, name)
+}

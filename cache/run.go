@@ -1,0 +1,146 @@
+package cache
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// deadPrefix begins the names of what is left to be removed below run/, whoever does it.
+const deadPrefix = "dead-"
+
+// NewRun makes an empty folder below run/ that goes when release is called, at Close, or at the next Open after this
+// process died. name only helps who looks at it.
+func (s *Store) NewRun(name string) (dir string, release func(), err error) {
+	dir, err = s.temp(fileName(name))
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("run folder: %w", err)
+	}
+	return dir, func() { Remove(dir) }, nil
+}
+
+// temp returns a path, unused and never used again, in the folder of this process.
+func (s *Store) temp(name string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == "" {
+		if err := s.startProcess(); err != nil {
+			return "", err
+		}
+	}
+	s.count++
+	return filepath.Join(s.process, fmt.Sprintf("%d-%s", s.count, name)), nil
+}
+
+// startProcess makes and locks the folder of this process.
+func (s *Store) startProcess() error {
+	// Without this lock another process could take the folder for a dead one before it is locked.
+	l, err := s.lockInternal("run", unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	dir := filepath.Join(s.dir, "run", fmt.Sprintf("%d-%s", os.Getpid(), rand.Text()[:8]))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := tryLock(filepath.Join(dir, "lock"))
+	if err != nil {
+		os.Remove(dir)
+		return err
+	}
+	s.process, s.alive = dir, f
+	return nil
+}
+
+// reclaim removes the folders of dead processes.
+func (s *Store) reclaim() error {
+	run := filepath.Join(s.dir, "run")
+	if entries, err := os.ReadDir(run); err != nil || len(entries) == 0 {
+		return err
+	}
+	dead, err := s.findDead(run)
+	for _, d := range dead {
+		Remove(d) // what cannot be removed harms nobody, and the next Open tries again
+	}
+	return err
+}
+
+func (s *Store) findDead(run string) (dead []string, err error) {
+	l, err := s.lockInternal("run", unix.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	entries, err := os.ReadDir(run)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		path := filepath.Join(run, e.Name())
+		if !strings.HasPrefix(e.Name(), deadPrefix) {
+			f, err := os.Open(filepath.Join(path, "lock"))
+			if err == nil {
+				err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
+				f.Close()
+			}
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				continue
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+				return dead, err
+			}
+			to := filepath.Join(run, deadPrefix+rand.Text())
+			if err := os.Rename(path, to); err != nil {
+				if errors.Is(err, fs.ErrNotExist) { // its process has just closed the store
+					continue
+				}
+				return dead, err
+			}
+			path = to
+		}
+		dead = append(dead, path)
+	}
+	return dead, nil
+}
+
+// discard moves path, which may be visible to others, out of the way at once and removes it.
+func (s *Store) discard(path string) error {
+	to := filepath.Join(s.dir, "run", deadPrefix+rand.Text())
+	if err := os.Rename(path, to); err != nil {
+		return ignore(err, fs.ErrNotExist)
+	}
+	return Remove(to)
+}
+
+// FailedDir returns where the run folder of a failed node is kept; it exists if the node has failed.
+func (s *Store) FailedDir(label string) string {
+	return filepath.Join(s.dir, "failed", fileName(label))
+}
+
+// KeepFailed moves the run folder to FailedDir(label), in the place of the last one there, and returns that path.
+func (s *Store) KeepFailed(run, label string) (string, error) {
+	dir := s.FailedDir(label)
+	for range 10 { // another process may put its own there between the two steps
+		if err := s.discard(dir); err != nil {
+			return "", fmt.Errorf("keep the failed %s: %w", label, err)
+		}
+		err := os.Rename(run, dir)
+		if err == nil {
+			return dir, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("keep the failed %s: %w", label, err)
+		}
+	}
+	return "", fmt.Errorf("keep the failed %s: another process keeps writing %s", label, dir)
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vfsb/engine"
+)
+
+func buildVerb(app *app) *cobra.Command {
+	var o engine.Options
+	var asJSON, noKeep bool
+	var progress string
+	cmd := &cobra.Command{
+		Use:   "build LABEL…",
+		Short: "Build what the labels name, and everything that it needs",
+		Example: `  vfsb build //alkaline:amd64
+  vfsb build -j 8 -k //...:amd64-seed`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: app.completeLabels,
+		RunE: func(cmd *cobra.Command, labels []string) error {
+			return app.with(func(e *engine.Engine) error {
+				g, err := app.graph(e, labels)
+				if err != nil {
+					return err
+				}
+				show, err := app.display(progress, asJSON)
+				if err != nil {
+					return err
+				}
+				o.KeepFailed = !noKeep
+				o.Notify = show.event
+				summary, err := e.Build(cmd.Context(), g, o)
+				show.close()
+				if summary != nil && !asJSON {
+					printSummary(app, o, summary, err)
+				}
+				var failed *engine.BuildError
+				if errors.As(err, &failed) {
+					if code, message := classify(err); code != exitFailed {
+						fmt.Fprintln(os.Stderr, "vfsb: "+message)
+						return exitError{code}
+					}
+					return exitError{exitFailed} // the failures are on the screen
+				}
+				return err
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.IntVarP(&o.Jobs, "jobs", "j", 0, "nodes and compile jobs at once (default: processors)")
+	f.BoolVarP(&o.KeepGoing, "keep-going", "k", false, "go on with what does not need a failed node")
+	f.BoolVarP(&o.DryRun, "dry-run", "n", false, "say what would be built")
+	f.BoolVar(&o.Force, "force", false, "build the named nodes even if their results are known")
+	f.BoolVar(&noKeep, "no-keep-failed", false, "do not keep a failed node's folder for vfsb shell --failed")
+	f.DurationVar(&o.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
+	f.StringVar(&o.Out, "out", "", "`DIR` for artifacts (default: out in the workspace)")
+	f.BoolVar(&asJSON, "json", false, "print an event a line on standard output")
+	f.StringVar(&progress, "progress", "auto", "auto, tty, plain or none")
+	return cmd
+}
+
+// printSummary prints what a person wants to know at the end.
+func printSummary(app *app, o engine.Options, s *engine.Summary, err error) {
+	if !app.quiet {
+		fmt.Fprintf(os.Stderr, "%s in %s: %s\n", verdict(o, err), s.Wall.Round(10*time.Millisecond), counts(s))
+	}
+	if err != nil || o.DryRun {
+		return
+	}
+	for _, path := range s.Delivered {
+		info, statErr := os.Stat(path)
+		if statErr == nil {
+			fmt.Printf("%s  %s\n", path, size(info.Size()))
+		}
+	}
+	if len(s.Delivered) == 0 {
+		for _, r := range s.Roots {
+			fmt.Printf("%s  %s\n", r.Label, r.Dir)
+		}
+	}
+}
+
+func verdict(o engine.Options, err error) string {
+	switch {
+	case errors.Is(err, errInterrupted):
+		return "interrupted"
+	case err != nil:
+		return "failed"
+	case o.DryRun:
+		return "planned"
+	}
+	return "done"
+}
+
+func counts(s *engine.Summary) string {
+	text := ""
+	for _, status := range []engine.Status{engine.Executed, engine.Pulled, engine.Cached, engine.Planned, engine.Failed, engine.Skipped} {
+		if n := s.Count[status]; n > 0 {
+			if text != "" {
+				text += ", "
+			}
+			text += fmt.Sprintf("%d %s", n, status)
+		}
+	}
+	if s.CPU > 0 {
+		text += fmt.Sprintf(" (%.0f CPU s)", s.CPU)
+	}
+	return text
+}
+
+func size(n int64) string {
+	switch {
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// jsonEvents prints every event but the lines that scripts print.
+func jsonEvents() func(engine.Event) {
+	encoder := json.NewEncoder(os.Stdout)
+	encoder.SetEscapeHTML(false)
+	return func(ev engine.Event) {
+		if ev.Event != engine.EventOutput {
+			encoder.Encode(ev)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+// Command vfsb builds whole Linux systems from source.
+//
+// Each verb has a file of its own; build.go is the place to start reading.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"vfsb/engine"
+	"vfsb/engine/sandbox"
+	"vfsb/engine/source"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1  // a node failed
+	exitUsage       = 2  // wrong flags or labels, or errors in the workspace's declarations
+	exitSource      = 5  // a source cannot be had, or is not what its digest says
+	exitInterrupted = 8  // interrupted; nothing is lost
+	exitUnfit       = 36 // this machine cannot run sandboxes
+	exitInternal    = 37 // everything else: the disk, the store
+)
+
+func main() {
+	sandbox.Init() // this program is pid 1 of its sandboxes too
+	os.Exit(run())
+}
+
+func run() int {
+	ctx, stop := interruptible()
+	defer stop()
+	err := newRoot().ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code, message := classify(err)
+	if message != "" {
+		fmt.Fprintln(os.Stderr, "vfsb: "+message)
+	}
+	return code
+}
+
+var errInterrupted = errors.New("interrupted; what was finished is kept")
+
+// interruptible is a context that the first interrupt cancels; the second one ends
+// the process at once, and the kernel ends its sandboxes with it.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for range signals {
+			if ctx.Err() != nil {
+				os.Exit(exitInterrupted)
+			}
+			fmt.Fprintln(os.Stderr, "\nvfsb: stopping; interrupt again to stop at once")
+			cancel(errInterrupted)
+		}
+	}()
+	return ctx, func() { signal.Stop(signals) }
+}
+
+// An exitError carries the exit code of a verb that has said all there is to say.
+type exitError struct{ code int }
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// A usageError is a mistake in what the user wrote.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+// classify finds the exit code of an error, and what is still to be printed of it.
+func classify(err error) (code int, message string) {
+	var exit exitError
+	var usage usageError
+	var build *engine.BuildError
+	var unfit *sandbox.Unfit
+	var checksum *source.ChecksumError
+	switch {
+	case errors.As(err, &exit):
+		return exit.code, ""
+	case errors.As(err, &usage):
+		return exitUsage, err.Error()
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted, err.Error()
+	case errors.As(err, &build):
+		for _, f := range build.Failures {
+			if errors.As(f.Err, &unfit) {
+				return exitUnfit, f.Err.Error()
+			}
+		}
+		return exitFailed, err.Error()
+	case errors.As(err, &unfit):
+		return exitUnfit, err.Error()
+	case errors.As(err, &checksum), errors.Is(err, source.ErrOffline):
+		return exitSource, err.Error()
+	}
+	return exitInternal, err.Error()
+}
+
+func newRoot() *cobra.Command {
+	a := &app{}
+	root := &cobra.Command{
+		Use:           "vfsb",
+		Short:         "Build whole Linux systems from source, as a graph of cached, isolated steps",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see vfsb help %s", err, cmd.Name())}
+	})
+	a.flags(root.PersistentFlags())
+	for _, verb := range []func(*app) *cobra.Command{
+		buildVerb, doctorVerb, explainVerb, fetchVerb, graphVerb, logVerb, queryVerb, renderVerb, seedVerb, shellVerb, versionVerb,
+	} {
+		command := verb(a)
+		args := command.Args
+		command.Args = func(cmd *cobra.Command, list []string) error {
+			if err := args(cmd, list); err != nil {
+				return usageError{fmt.Errorf("%w; see vfsb help %s", err, cmd.Name())}
+			}
+			return nil
+		}
+		root.AddCommand(command)
+	}
+	return root
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"vfsb/cache"
+	"vfsb/engine/sandbox"
+	"vfsb/engine/source"
+)
+
+func TestMain(m *testing.M) {
+	sandbox.Init() // the test binary is pid 1 of the sandboxes that its scripts start
+	testscript.Main(m, map[string]func(){"vfsb": func() { os.Exit(run()) }})
+}
+
+// TestScripts runs every script of testdata/script through the real command, each in
+// a workspace and a store of its own, with a static busybox as the seed.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup:               setUpWorkspace,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"cp-tree": copyTreeCommand},
+	})
+}
+
+const testProfile = `
+profile "test" {
+  home = "build"
+  stage "build" {
+    root = ["//seed"]
+    vars = { prefix = "/usr", host = platform.triplet }
+    env  = { CFLAGS = "-O1" }
+  }
+}
+platform "amd64" {
+  profile = "test"
+  arch    = "amd64"
+  libc    = "musl"
+  triplet = "x86_64-test-linux-musl"
+}
+`
+
+// setUpWorkspace adds to the script's files, and to each of its folders that holds
+// packages/, the shipped templates, a profile and the seed.
+func setUpWorkspace(env *testscript.Env) error {
+	seed, digest, err := busyboxSeed()
+	if err != nil {
+		return err
+	}
+	folders := []string{"."}
+	entries, err := os.ReadDir(env.WorkDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(env.WorkDir, e.Name(), "packages")); err == nil {
+			folders = append(folders, e.Name())
+		}
+	}
+	for _, folder := range folders {
+		dir := filepath.Join(env.WorkDir, folder)
+		if err := copyTree("../../templates", filepath.Join(dir, "templates")); err != nil {
+			return err
+		}
+		pkg := fmt.Sprintf("package \"seed\" {\n  seed {\n    image {\n      ref    = %q\n      digest = %q\n    }\n  }\n}\n", seed, digest)
+		for name, text := range map[string]string{"profiles/test/profile.hcl": testProfile, "packages/seed/package.hcl": pkg} {
+			path := filepath.Join(dir, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+				return err
+			}
+		}
+	}
+	env.Setenv("VFSB_STORE", filepath.Join(env.WorkDir, "store"))
+	env.Setenv("TERM", "dumb")
+	return nil
+}
+
+// busyboxSeed is a rootfs tarball of Debian's static busybox, made once for all scripts.
+var busyboxSeed = func() func() (path, digest string, err error) {
+	type seed struct{ path, digest string }
+	once := sync.OnceValues(func() (seed, error) {
+		dir, err := os.MkdirTemp("", "vfsb-seed-")
+		if err != nil {
+			return seed{}, err
+		}
+		path := filepath.Join(dir, "seed.tar")
+		digest, err := makeBusyboxSeed(dir, path)
+		return seed{path, digest}, err
+	})
+	return func() (string, string, error) {
+		s, err := once()
+		return s.path, s.digest, err
+	}
+}()
+
+func makeBusyboxSeed(dir, path string) (digest string, err error) {
+	store, err := cache.Open(filepath.Join(dir, "store"))
+	if err != nil {
+		return "", err
+	}
+	defer store.Close()
+	lock, err := source.OpenLock(filepath.Join(dir, "lock.json"))
+	if err != nil {
+		return "", err
+	}
+	f := &source.Fetcher{Store: store, Lock: lock}
+	ctx := context.Background()
+	seed := source.AptSeed{ID: "busybox", Pos: "main_test.go:1", Suite: "bookworm", Packages: []string{"busybox-static"}}
+	debs, err := f.ResolveApt(ctx, seed)
+	if err != nil {
+		return "", err
+	}
+	var files []*os.File
+	for _, d := range debs {
+		if err := f.FetchDeb(ctx, seed, d); err != nil {
+			return "", err
+		}
+		blob, err := d.Digest()
+		if err != nil {
+			return "", err
+		}
+		file, err := store.OpenBlob(blob)
+		if err != nil {
+			return "", err
+		}
+		defer file.Close()
+		files = append(files, file)
+	}
+	root := filepath.Join(dir, "root")
+	if err := errors.Join(os.Mkdir(root, 0o755), source.UnpackDebs(root, files, source.UnpackOptions{Skeleton: true})); err != nil {
+		return "", err
+	}
+	for _, applet := range strings.Fields("ash awk basename bash cat chmod cp cut dirname echo env expr find grep head ln ls mkdir mktemp mv od printf pwd readlink rm rmdir sed seq sh sleep sort stat tail tar tee test touch tr true uname wc xargs id hostname false dd") {
+		if err := os.Symlink("busybox", filepath.Join(root, "usr/bin", applet)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+	}
+	return tarTree(root, path)
+}
+
+// tarTree writes the tree as a tar and returns its digest.
+func tarTree(root, path string) (digest string, err error) {
+	out, err := os.Create(path)
+	if err != nil {
+		return "", err
+	}
+	defer out.Close()
+	hash := sha256.New()
+	w := tar.NewWriter(io.MultiWriter(out, hash))
+	if err := w.AddFS(os.DirFS(root)); err != nil {
+		return "", err
+	}
+	if err := w.Close(); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("sha256:%x", hash.Sum(nil)), nil
+}
+
+func copyTree(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.CopyFS(to, os.DirFS(from))
+}
+
+// cp-tree FROM TO copies a folder.
+func copyTreeCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cp-tree FROM TO")
+	}
+	ts.Check(copyTree(ts.MkAbs(args[0]), ts.MkAbs(args[1])))
+}

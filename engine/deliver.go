@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"vfsb/cache"
+	"vfsb/engine/artifact"
+)
+
+// Kinds of artifacts that a build writes to the output folder.
+const (
+	DeliverTar = "tar.zst" // the layer as a compressed tar
+	DeliverOCI = "oci"     // the layer is an OCI layout: as a folder and as an archive
+)
+
+// deliver writes what the roots are to the output folder. What lies there already
+// from the same layer is left alone.
+func (x *execution) deliver(ctx context.Context) error {
+	stamps := x.readStamps()
+	for _, id := range x.members() {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		n, st := x.graph.Nodes[id], &x.nodes[id]
+		x.summary.Roots = append(x.summary.Roots, RootResult{Label: n.Label, Layer: st.result.Layer, Dir: x.Store.LayerDir(st.result.Layer)})
+		base := filepath.Join(x.Out, artifactName(n))
+		switch n.Step.Deliver {
+		case DeliverTar:
+			if err := x.deliverFile(ctx, id, base+".tar.zst", stamps, x.writeTar); err != nil {
+				return err
+			}
+		case DeliverOCI:
+			if err := x.deliverFile(ctx, id, base+".oci.tar", stamps, func(id int32, w io.Writer) error {
+				return artifact.WriteOCIArchive(w, x.Store.LayerDir(x.nodes[id].result.Layer))
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// members is the roots, groups replaced by their members, each once.
+func (x *execution) members() []int32 {
+	var list []int32
+	seen := map[int32]bool{}
+	var visit func(id int32)
+	visit = func(id int32) {
+		if seen[id] {
+			return
+		}
+		seen[id] = true
+		if n := x.graph.Nodes[id]; n.Step == nil {
+			for _, member := range n.Contents {
+				visit(member)
+			}
+			return
+		}
+		list = append(list, id)
+	}
+	for _, id := range x.graph.Roots {
+		visit(id)
+	}
+	return list
+}
+
+// artifactName is the base name of a node's artifact: alkaline-amd64, stage1-macaroni-arm64.
+func artifactName(n *Node) string {
+	name := n.Target.Package.Name
+	if t := n.Target.Name; t != "" && t != "rootfs" && t != "image" {
+		name += "-" + t
+	}
+	if n.Target.Package.Profile != "" {
+		return name + "-" + n.Platform.Arch
+	}
+	return name + "-" + n.Platform.Name
+}
+
+func (x *execution) writeTar(id int32, w io.Writer) error {
+	layer := x.nodes[id].result.Layer
+	index, err := x.Store.LoadIndex(layer)
+	if err != nil {
+		return err
+	}
+	dir := x.Store.LayerDir(layer)
+	return artifact.WriteTarZst(w, index, func(e *cache.Entry) (io.ReadCloser, error) {
+		return os.Open(filepath.Join(dir, e.Path))
+	})
+}
+
+// deliverFile writes the artifact to a temporary file beside path and renames it.
+func (x *execution) deliverFile(ctx context.Context, id int32, path string, stamps map[string]stamp, write func(int32, io.Writer) error) error {
+	st := &x.nodes[id]
+	name := filepath.Base(path)
+	if old, ok := stamps[name]; ok && old.matches(path, st.result.Layer.Tar) {
+		x.delivered(id, path, old.Size)
+		return nil
+	}
+	if err := x.present(ctx, id); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(x.Out, 0o755); err != nil {
+		return fmt.Errorf("output folder: %w", err)
+	}
+	tmp, err := os.CreateTemp(x.Out, "."+name+".*")
+	if err != nil {
+		return fmt.Errorf("output folder: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	buffered := bufio.NewWriterSize(tmp, 1<<20)
+	err = errors.Join(write(id, buffered), buffered.Flush(), tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	stamps[name] = stamp{Layer: st.result.Layer.Tar.String(), Size: info.Size(), ModTime: info.ModTime().UnixNano()}
+	x.delivered(id, path, info.Size())
+	return x.writeStamps(stamps)
+}
+
+func (x *execution) delivered(id int32, path string, size int64) {
+	x.summary.Delivered = append(x.summary.Delivered, path)
+	x.emit(Event{Event: EventDelivered, Label: x.graph.Nodes[id].Label, Path: path, Bytes: size})
+}
+
+// A stamp says from which layer a delivered file was made. Stamps only save work:
+// without them everything is written again.
+type stamp struct {
+	Layer   string `json:"layer"`
+	Size    int64  `json:"size"`
+	ModTime int64  `json:"mtime"` // nanoseconds
+}
+
+func (s stamp) matches(path string, tar cache.Digest) bool {
+	info, err := os.Stat(path)
+	return err == nil && s.Layer == tar.String() && s.Size == info.Size() && s.ModTime == info.ModTime().UnixNano()
+}
+
+func (x *execution) stampsPath() string { return filepath.Join(x.Out, ".delivered.json") }
+
+func (x *execution) readStamps() map[string]stamp {
+	stamps := map[string]stamp{}
+	text, err := os.ReadFile(x.stampsPath())
+	if err == nil {
+		if json.Unmarshal(text, &stamps) != nil {
+			return map[string]stamp{}
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return map[string]stamp{}
+	}
+	return stamps
+}
+
+func (x *execution) writeStamps(stamps map[string]stamp) error {
+	text, err := json.MarshalIndent(stamps, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(x.stampsPath(), append(text, '\n'), 0o644)
+}

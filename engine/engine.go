@@ -1,0 +1,233 @@
+// Package engine builds what a workspace declares, in three phases: load, analyze,
+// execute. It knows no rule kind; cmd/vfsb hands it the list of them.
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"vfsb/cache"
+	"vfsb/engine/load"
+	"vfsb/engine/sandbox/jobs"
+	"vfsb/engine/source"
+)
+
+// Options say how to build. The zero value of an optional field works.
+type Options struct {
+	Jobs       int  // nodes and compile jobs at once; 0: the number of processors
+	KeepGoing  bool // go on with what does not need a failed node
+	DryRun     bool // look up, execute nothing
+	KeepFailed bool // keep the folder of a failed node, for `vfsb shell --failed`
+	Force      bool // execute the roots even if their results are known
+
+	Timeout time.Duration // of a node that sets none; 0: none
+	Out     string        // where artifacts land; "": out/ in the workspace
+
+	Notify func(Event) // called by one goroutine at a time
+}
+
+// An Engine builds in one workspace with one store.
+type Engine struct {
+	Workspace *load.Workspace
+	Rules     []Rule
+	Store     *cache.Store
+	Fetcher   *source.Fetcher
+	Exec      load.Exec
+}
+
+// HostExec describes this machine.
+func HostExec() load.Exec {
+	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64", "386": "i686"}[runtime.GOARCH]
+	if machine == "" {
+		machine = runtime.GOARCH
+	}
+	return load.Exec{Arch: runtime.GOARCH, Triplet: machine + "-pc-linux-gnu"}
+}
+
+// Expand turns patterns into the nodes that they mean.
+func (e *Engine) Expand(patterns []string) ([]load.Config, error) {
+	return Expand(e.Workspace, e.Exec, patterns)
+}
+
+// Expand turns patterns into the nodes that they mean.
+func Expand(ws *load.Workspace, exec load.Exec, patterns []string) ([]load.Config, error) {
+	resolver := load.NewResolver(ws, exec)
+	var roots []load.Config
+	for _, s := range patterns {
+		p, err := load.ParsePattern(s)
+		if err != nil {
+			return nil, err
+		}
+		configs, err := resolver.Expand(p)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s, err)
+		}
+		roots = append(roots, configs...)
+	}
+	return roots, nil
+}
+
+// Analyze makes the graph of what the roots need.
+func (e *Engine) Analyze(roots []load.Config) (*Graph, hcl.Diagnostics) {
+	return Analyze(e.Workspace, e.Rules, e.Exec, roots)
+}
+
+// Build executes what g needs and delivers its roots. It returns a *BuildError when
+// nodes failed, the context's cause when it was cancelled; every other error is the
+// machine's.
+func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, error) {
+	x, err := e.execution(g, o)
+	if err != nil {
+		return nil, err
+	}
+	defer x.close()
+	x.emit(Event{Event: EventStarted, Total: int64(len(g.Nodes)), Remain: x.criticalPath()})
+	err = x.resolveSources(ctx)
+	if err == nil {
+		err = schedule(ctx, g, x.weights, limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: o.KeepGoing}, x)
+	}
+	if err == nil && !o.DryRun {
+		err = x.deliver(ctx)
+	}
+	if err == errFailed {
+		err = &BuildError{Failures: x.failures, Skipped: x.summary.Count[Skipped]}
+	}
+	x.summary.Wall = time.Since(x.begun)
+	message := ""
+	if err != nil {
+		message = err.Error()
+	}
+	x.emit(Event{Event: EventEnded, Message: message, Seconds: x.summary.Wall.Seconds()})
+	return &x.summary, err
+}
+
+// A Summary counts what a build did.
+type Summary struct {
+	Count     map[Status]int
+	Delivered []string // paths of artifacts
+	Roots     []RootResult
+	Wall      time.Duration
+	CPU       float64 // seconds, of executed nodes
+}
+
+// A RootResult is what became of one thing that was asked for.
+type RootResult struct {
+	Label string
+	Layer cache.Layer
+	Dir   string // the unpacked layer in the store
+}
+
+// A BuildError lists the nodes that failed.
+type BuildError struct {
+	Failures []Failure
+	Skipped  int
+}
+
+// A Failure is one failed node.
+type Failure struct {
+	Label string
+	Err   error
+}
+
+func (e *BuildError) Error() string {
+	if len(e.Failures) == 1 {
+		return fmt.Sprintf("%s: %v", e.Failures[0].Label, e.Failures[0].Err)
+	}
+	return fmt.Sprintf("%d nodes failed, %d were skipped because of them", len(e.Failures), e.Skipped)
+}
+
+// execution is the state of one Build.
+type execution struct {
+	*Engine
+	Options
+	graph   *Graph
+	begun   time.Time
+	weights []float64
+	nodes   []nodeState
+	entered *Node // not to be run: Enter opens it instead
+	summary Summary
+
+	mu       sync.Mutex // guards failures, summary and the calls of Notify
+	failures []Failure
+
+	jobs *jobs.Broker // of compile jobs over all sandboxes
+}
+
+// nodeState is what is known of a node in this build. It is written by the owner of
+// the schedule or by the node's one worker, and read when the node is done.
+type nodeState struct {
+	key     cache.Digest
+	result  cache.Result
+	known   bool // result is the node's
+	planned bool // a dry run: the node would run, or something that it needs would
+
+	presence sync.Mutex // held while the layer is made present
+}
+
+func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
+	if o.Jobs <= 0 {
+		o.Jobs = runtime.NumCPU()
+	}
+	if o.Out == "" {
+		o.Out = filepath.Join(e.Workspace.Root, "out")
+	}
+	x := &execution{Engine: e, Options: o, graph: g, begun: time.Now(), nodes: make([]nodeState, len(g.Nodes))}
+	x.summary.Count = map[Status]int{}
+	durations := e.Store.Durations()
+	x.weights = make([]float64, len(g.Nodes))
+	for i, n := range g.Nodes {
+		x.weights[i] = 10 // seconds, for what was never built
+		if seconds, ok := durations[n.Label]; ok {
+			x.weights[i] = seconds
+		}
+		if n.Step == nil {
+			x.weights[i] = 0
+		}
+	}
+	if e.Fetcher.Notify == nil {
+		e.Fetcher.Notify = x.fetchProgress
+	}
+	x.jobs = jobs.NewBroker(o.Jobs)
+	return x, nil
+}
+
+func (x *execution) close() {
+	x.jobs.Close()
+	x.Fetcher.Notify = nil
+}
+
+func (x *execution) criticalPath() float64 {
+	longest := 0.0
+	for _, p := range priorities(x.graph, x.weights) {
+		longest = max(longest, p)
+	}
+	return longest
+}
+
+// emit hands out an event.
+func (x *execution) emit(ev Event) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	ev.Time = time.Now()
+	if ev.Event == EventFinished {
+		x.summary.Count[ev.Status]++
+		x.summary.CPU += ev.CPU
+	}
+	if x.Notify != nil {
+		x.Notify(ev)
+	}
+}
+
+func (x *execution) fetchProgress(p source.Progress) {
+	if p.Note != "" {
+		x.emit(Event{Event: EventWarning, Label: p.ID, Message: p.Note})
+		return
+	}
+	x.emit(Event{Event: EventFetch, Label: p.ID, Bytes: p.Done, Total: p.Total})
+}

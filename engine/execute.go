@@ -1,0 +1,392 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"vfsb/cache"
+	"vfsb/engine/action"
+	"vfsb/engine/artifact"
+	"vfsb/engine/load"
+	"vfsb/engine/sandbox"
+	"vfsb/engine/source"
+)
+
+// Lookup computes the node's key from the results of its inputs and looks it up.
+func (x *execution) Lookup(id int32) (bool, error) {
+	n, st := x.graph.Nodes[id], &x.nodes[id]
+	if n == x.entered {
+		return true, nil
+	}
+	if n.Step == nil {
+		x.emit(Event{Event: EventFinished, Label: n.Label, Status: Grouped})
+		return true, nil
+	}
+	if x.DryRun {
+		for _, in := range n.Inputs {
+			if x.nodes[in].planned {
+				return true, x.plan(id)
+			}
+		}
+	}
+	a, err := x.action(id)
+	if err != nil {
+		return false, err
+	}
+	st.key = a.Key()
+	if x.Force && slices.Contains(x.graph.Roots, id) {
+		return false, nil
+	}
+	if result, ok := x.Store.Result(st.key); ok {
+		x.known(id, result, Cached)
+		return true, nil
+	}
+	if x.DryRun {
+		return true, x.plan(id)
+	}
+	return false, nil
+}
+
+func (x *execution) plan(id int32) error {
+	x.nodes[id].planned = true
+	x.emit(Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: Planned})
+	return nil
+}
+
+func (x *execution) known(id int32, r cache.Result, status Status) {
+	st := &x.nodes[id]
+	st.result, st.known = r, true
+	ev := Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: status, Key: st.key.String(), Layer: r.Layer.Tar.String()}
+	if status == Executed {
+		ev.Seconds, ev.CPU = r.Seconds, r.CPU
+	}
+	x.emit(ev)
+}
+
+// Prepare fetches the node's sources and makes the layers of its inputs present.
+func (x *execution) Prepare(ctx context.Context, id int32) error {
+	if err := x.fetch(ctx, x.graph.Nodes[id]); err != nil {
+		return err
+	}
+	for _, in := range x.graph.Nodes[id].Inputs {
+		if err := x.present(ctx, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// present makes sure that the node's layer lies in the store: a result may be known
+// while its layer is gone. Then its action runs again.
+func (x *execution) present(ctx context.Context, id int32) error {
+	n, st := x.graph.Nodes[id], &x.nodes[id]
+	if n.Step == nil {
+		return nil
+	}
+	st.presence.Lock()
+	defer st.presence.Unlock()
+	if x.Store.HasLayer(st.result.Layer) {
+		return nil
+	}
+	before := st.result.Layer
+	x.emit(Event{Event: EventWarning, Label: n.Label, Message: "its layer is gone from the store and is built again"})
+	if err := x.Prepare(ctx, id); err != nil {
+		return err
+	}
+	result, err := x.execute(ctx, id)
+	if err != nil {
+		return err
+	}
+	if result.Layer != before {
+		return fmt.Errorf("%s is not reproducible: its lost layer %s came out as %s; run the build again, which goes on from the new layer",
+			n.Label, before.Tar.Hex()[:12], result.Layer.Tar.Hex()[:12])
+	}
+	return nil
+}
+
+// Run executes the node, unless another process did so meanwhile.
+func (x *execution) Run(ctx context.Context, id int32) error {
+	st := &x.nodes[id]
+	unlock, err := x.Store.Lock(ctx, st.key.Hex())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if result, ok := x.Store.Result(st.key); ok && !x.Force {
+		x.known(id, result, Cached)
+		return nil
+	}
+	result, err := x.execute(ctx, id)
+	if err != nil {
+		return err
+	}
+	x.known(id, result, Executed)
+	return nil
+}
+
+// Fail records why a node failed.
+func (x *execution) Fail(id int32, err error) {
+	n := x.graph.Nodes[id]
+	x.mu.Lock()
+	x.failures = append(x.failures, Failure{n.Label, err})
+	x.mu.Unlock()
+	ev := Event{Event: EventFinished, Label: n.Label, Status: Failed, Message: err.Error()}
+	if st := &x.nodes[id]; st.key.Size > 0 {
+		ev.Key = st.key.String()
+	}
+	var failed *NodeError
+	if errors.As(err, &failed) {
+		ev.Phase, ev.Log, ev.Tail, ev.Code, ev.Seconds = failed.Phase, failed.Log, failed.Tail, failed.Code, failed.Seconds
+	}
+	x.emit(ev)
+}
+
+// Skip records that a node was not run.
+func (x *execution) Skip(id, cause int32) {
+	x.emit(Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: Skipped, Message: "needs " + x.graph.Nodes[cause].Label})
+}
+
+// A NodeError is the failure of a node's own action.
+type NodeError struct {
+	Reason  string // "exit status 2", "timed out after 1h0m0s", …
+	Phase   string
+	Log     string // path
+	Tail    []string
+	Code    int
+	Seconds float64
+	Kept    bool // its folder is kept for `vfsb shell --failed`
+}
+
+func (e *NodeError) Error() string {
+	if e.Phase == "" {
+		return e.Reason
+	}
+	return e.Reason + " in phase " + e.Phase
+}
+
+// sandboxEnv is the environment of every script, below what stage and target set.
+var sandboxEnv = map[string]string{
+	"PATH": "/cross/bin:/usr/bin:/usr/sbin", "HOME": "/build", "LC_ALL": "C", "TZ": "UTC", "TERM": "dumb", "SHELL": "/bin/bash",
+	"SOURCE_DATE_EPOCH": fmt.Sprint(cache.Epoch), "OUT": "/out", "SYSROOT": "/sysroot", "PYTHONDONTWRITEBYTECODE": "1",
+	"TAR_OPTIONS": "--no-same-owner", "MAKEINFO": "true", "FORCE_UNSAFE_CONFIGURE": "1",
+}
+
+// action is the node's action, its inputs named by what they are in this build.
+func (x *execution) action(id int32) (*action.Action, error) {
+	n := x.graph.Nodes[id]
+	s := n.Step
+	a := &action.Action{
+		Rule: s.Rule, Builtin: s.Builtin, Exec: x.Exec.Arch, Linux32: s.Linux32, Script: s.Script,
+		Drop: s.Drop, Attrs: s.Attrs, Settings: s.Settings,
+	}
+	if s.Builtin == "" {
+		a.Sandbox = sandbox.Contract
+		a.Env = map[string]string{}
+		for _, env := range []map[string]string{sandboxEnv, s.Env} {
+			for k, v := range env {
+				a.Env[k] = v
+			}
+		}
+	}
+	for _, m := range []struct {
+		at  string
+		ids []int32
+	}{{"/", slices.Concat(n.Root, n.Contents)}, {"/sysroot", n.Sysroot}} {
+		if len(m.ids) == 0 {
+			continue
+		}
+		a.Mounts = append(a.Mounts, x.mount(m.at, m.ids))
+	}
+	if s.Seed != nil {
+		debs, err := x.seedFiles(n)
+		if err != nil {
+			return nil, err
+		}
+		a.Files = debs
+	}
+	for _, src := range s.Sources {
+		_, d, err := x.Fetcher.Resolve(context.Background(), sourceSpec(n, src))
+		if err != nil {
+			return nil, err
+		}
+		a.Files = append(a.Files, action.File{At: "/build/sources/" + SourceFilename(src), Digest: d})
+	}
+	for _, p := range s.Patches {
+		text, err := os.ReadFile(filepath.Join(n.Target.Package.Dir, p))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", load.Pos(n.Target.Range), err)
+		}
+		d, err := x.Store.PutBytes(text)
+		if err != nil {
+			return nil, err
+		}
+		a.Files = append(a.Files, action.File{At: "/build/patches/" + filepath.Base(p), Digest: d})
+	}
+	return a, nil
+}
+
+// mount is the layers of the nodes, each once. Where a node declares that it
+// replaces files of others, the order is fixed: it lies above them.
+func (x *execution) mount(at string, ids []int32) action.Mount {
+	m := action.Mount{At: at}
+	seen := map[cache.Digest]bool{}
+	var above, below []action.Layer
+	for _, id := range ids {
+		n := x.graph.Nodes[id]
+		if n.Step == nil { // a group stands for its members
+			continue
+		}
+		tar := x.nodes[id].result.Layer.Tar
+		if seen[tar] {
+			continue
+		}
+		seen[tar] = true
+		l := action.Layer{Tar: tar, Label: n.Label}
+		if len(n.Step.Replaces) > 0 {
+			above = append(above, l)
+		} else {
+			below = append(below, l)
+		}
+	}
+	slices.SortStableFunc(below, func(a, b action.Layer) int { return strings.Compare(a.Tar.Hex(), b.Tar.Hex()) })
+	m.Layers = append(above, below...)
+	m.Ordered = len(above) > 0
+	return m
+}
+
+func sourceSpec(n *Node, s *load.Source) source.Spec {
+	spec := source.Spec{
+		ID: n.Target.Package.Name + "/" + s.Name, Pos: load.Pos(s.Range), URLs: s.URLs, SHA256: s.SHA256, Filename: SourceFilename(s),
+	}
+	if s.Debian != nil {
+		spec.Debian = &source.Debian{Suite: s.Debian.Suite, Source: s.Debian.Source, File: s.Debian.File, SHA256: s.Debian.SHA256}
+	}
+	if s.Git != nil {
+		spec.Git = &source.Git{URL: s.Git.URL, Commit: s.Git.Commit}
+	}
+	if s.File != "" {
+		spec.File = filepath.Join(n.Target.Package.Dir, s.File)
+	}
+	return spec
+}
+
+// resolveSources decides, before anything runs, which file each source is. What the
+// lock file records costs nothing; what it lacks is added to it.
+func (x *execution) resolveSources(ctx context.Context) error {
+	var group errgroup.Group
+	group.SetLimit(4)
+	for _, n := range x.graph.Nodes {
+		if n.Step == nil {
+			continue
+		}
+		if n.Step.Seed != nil {
+			group.Go(func() error { return x.resolveSeed(ctx, n) })
+		}
+		for _, s := range n.Step.Sources {
+			group.Go(func() error {
+				_, _, err := x.Fetcher.Resolve(ctx, sourceSpec(n, s))
+				return err
+			})
+		}
+	}
+	err := group.Wait()
+	for _, what := range x.Fetcher.Lock.Changed() {
+		x.emit(Event{Event: EventWarning, Message: "lock file: " + what})
+	}
+	return errors.Join(err, x.Fetcher.Lock.Save())
+}
+
+// fetch brings the node's sources into the store.
+func (x *execution) fetch(ctx context.Context, n *Node) error {
+	if n.Step == nil {
+		return nil
+	}
+	if n.Step.Seed != nil {
+		return x.fetchSeed(ctx, n)
+	}
+	for _, s := range n.Step.Sources {
+		spec := sourceSpec(n, s)
+		entry, _, err := x.Fetcher.Resolve(ctx, spec)
+		if err != nil {
+			return err
+		}
+		if err := x.Fetcher.Fetch(ctx, spec, entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// execute runs the node's action in a new run folder, and puts the output into the
+// store and the result into the action cache.
+func (x *execution) execute(ctx context.Context, id int32) (cache.Result, error) {
+	n := x.graph.Nodes[id]
+	a, err := x.action(id)
+	if err != nil {
+		return cache.Result{}, err
+	}
+	dir, release, err := x.Store.NewRun(n.Label)
+	if err != nil {
+		return cache.Result{}, err
+	}
+	defer release()
+	x.emit(Event{Event: EventRunning, Label: n.Label})
+	began := time.Now()
+
+	r := &run{execution: x, node: n, action: a, key: x.nodes[id].key, dir: dir}
+	runErr := r.do(ctx)
+	record := cache.Record{
+		Label: n.Label, Key: r.key, Fields: a.Fields(true), Status: string(Executed),
+		Seconds: time.Since(began).Seconds(), CPU: r.cpu, Log: r.log, Time: began,
+	}
+	if runErr != nil {
+		record.Status = string(Failed)
+		if ctx.Err() == nil {
+			runErr = errors.Join(r.keep(runErr), x.Store.AddRecord(record))
+		}
+		return cache.Result{}, runErr
+	}
+	layer, err := r.commit()
+	if err != nil {
+		return cache.Result{}, err
+	}
+	record.Layer = layer
+	result := cache.Result{Layer: layer, Log: r.log, Seconds: record.Seconds, CPU: r.cpu, MaxRSS: r.maxRSS, Label: n.Label, Time: began}
+	if err := x.Store.PutResult(r.key, result); err != nil {
+		return cache.Result{}, err
+	}
+	return result, x.Store.AddRecord(record)
+}
+
+// merge checks that the layers of a mount agree, and returns them as one tree.
+func (x *execution) merge(n *Node, m action.Mount) (*artifact.Tree, error) {
+	var parts []artifact.Part
+	replaces := map[string][]artifact.Replace{}
+	for _, l := range m.Layers {
+		other := x.graph.Find(l.Label)
+		layer := x.nodes[other.ID].result.Layer
+		index, err := x.Store.LoadIndex(layer)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, artifact.Part{Label: l.Label, Index: index, Dir: x.Store.LayerDir(layer)})
+		for _, r := range other.Step.Replaces {
+			replaces[l.Label] = append(replaces[l.Label], artifact.Replace{Path: r.Path, Reason: r.Reason})
+		}
+	}
+	tree, err := artifact.Merge(parts, replaces)
+	var conflict *artifact.ConflictError
+	if errors.As(err, &conflict) {
+		return nil, fmt.Errorf("%s: %s needs layers that disagree: %w\nRemedy: drop the path from one of them (drop = [\"%s\"]), or let one win (replaces = { \"%s\" = \"why\" })",
+			load.Pos(n.Target.Range), n.Label, err, conflict.Conflicts[0].Path, conflict.Conflicts[0].Path)
+	}
+	return tree, err
+}

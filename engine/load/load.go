@@ -1,0 +1,525 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"golang.org/x/sync/errgroup"
+)
+
+// FindRoot is the nearest folder at or above dir that is a workspace.
+func FindRoot(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for d := dir; ; d = filepath.Dir(d) {
+		if isDir(filepath.Join(d, "packages")) && isDir(filepath.Join(d, "profiles")) {
+			return d, nil
+		}
+		if d == filepath.Dir(d) {
+			return "", fmt.Errorf("%s: not in a workspace: no folder above it holds packages/ and profiles/; change into one or name it with -C", dir)
+		}
+	}
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// Load reads the workspace at root. ruleNames are the rule kinds that are written
+// in Go. Every error that can be found is in the diagnostics; the workspace is
+// whole only if they hold none.
+func Load(root string, ruleNames []string) (*Workspace, hcl.Diagnostics) {
+	ws := &Workspace{
+		Root: root, Packages: map[string]*Package{}, Profiles: map[string]*Profile{}, Platforms: map[string]*Platform{},
+		Kinds: map[string]*Kind{}, Templates: map[string][]byte{}, files: map[string]*hcl.File{},
+	}
+	l := &loader{ws: ws, ruleNames: ruleNames}
+	l.read()
+	if l.diags.HasErrors() {
+		return ws, l.diags
+	}
+	l.each("templates/", l.kindFile)
+	l.each("profiles/", l.profileFile)
+	l.each("packages/", l.packageFile)
+	l.check()
+	return ws, l.diags
+}
+
+// PrintDiagnostics writes each diagnostic with its file, line and snippet.
+func (ws *Workspace) PrintDiagnostics(w io.Writer, diags hcl.Diagnostics, width uint, color bool) error {
+	sortDiagnostics(diags)
+	return hcl.NewDiagnosticTextWriter(w, ws.files, width, color).WriteDiagnostics(diags)
+}
+
+func sortDiagnostics(diags hcl.Diagnostics) {
+	sort.SliceStable(diags, func(i, j int) bool {
+		a, b := diags[i].Subject, diags[j].Subject
+		if a == nil || b == nil {
+			return a != nil
+		}
+		if a.Filename != b.Filename {
+			return a.Filename < b.Filename
+		}
+		return a.Start.Line < b.Start.Line
+	})
+}
+
+type loader struct {
+	ws        *Workspace
+	ruleNames []string
+	names     []string // the parsed files, sorted
+	diags     hcl.Diagnostics
+}
+
+func (l *loader) errorf(r hcl.Range, format string, args ...any) {
+	l.diags = append(l.diags, Errorf(r, format, args...))
+}
+
+// read parses every *.hcl file of the workspace, in parallel, and reads the templates.
+func (l *loader) read() {
+	var templates []string
+	root := os.DirFS(l.ws.Root)
+	for _, pattern := range []string{"templates/*.hcl", "profiles/*/*.hcl", "packages/*/package.hcl"} {
+		names, _ := fs.Glob(root, pattern)
+		l.names = append(l.names, names...)
+	}
+	for _, pattern := range []string{"templates/*.j2", "packages/*/*.j2"} {
+		names, _ := fs.Glob(root, pattern)
+		templates = append(templates, names...)
+	}
+	sort.Strings(l.names)
+
+	files := make([]*hcl.File, len(l.names))
+	diags := make([]hcl.Diagnostics, len(l.names))
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i, name := range l.names {
+		group.Go(func() error {
+			files[i], diags[i] = parse(l.ws.Root, name)
+			return nil
+		})
+	}
+	group.Wait()
+	for i, name := range l.names {
+		l.diags = append(l.diags, diags[i]...)
+		if files[i] != nil {
+			l.ws.files[name] = files[i]
+		}
+	}
+	for _, name := range templates {
+		text, err := os.ReadFile(filepath.Join(l.ws.Root, name))
+		if err != nil {
+			l.errorf(hcl.Range{Filename: name}, "%v", err)
+			continue
+		}
+		l.ws.Templates[templateName(name)] = text
+	}
+}
+
+// templateName is how templates call the file: base name in templates/, package/file in packages/.
+func templateName(path string) string {
+	_, name, _ := strings.Cut(path, "/")
+	return name
+}
+
+// maxNesting bounds brackets within brackets: the HCL parser recurses without bound.
+const maxNesting = 200
+
+func parse(root, name string) (*hcl.File, hcl.Diagnostics) {
+	text, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name}, "%v", err)}
+	}
+	depth, line := 0, 1
+	for _, c := range text {
+		switch c {
+		case '\n':
+			line++
+		case '(', '[', '{':
+			if depth++; depth > maxNesting {
+				pos := hcl.Pos{Line: line, Column: 1}
+				return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name, Start: pos, End: pos}, "brackets are nested more than %d deep; simplify the expression", maxNesting)}
+			}
+		case ')', ']', '}':
+			depth = max(0, depth-1)
+		}
+	}
+	file, diags := hclsyntax.ParseConfig(rawHeredocs(text), name, hcl.InitialPos)
+	for _, d := range diags {
+		if d.Detail == "" {
+			d.Detail = "The file is not valid HCL."
+		}
+	}
+	return file, diags
+}
+
+var heredocStart = regexp.MustCompile(`^[^#"]*=\s*<<-?([A-Za-z_][A-Za-z0-9_-]*)\s*$`)
+
+// rawHeredocs makes the text of every heredoc literal: scripts are full of ${…}
+// and %{…}, which HCL would interpolate. Lines keep their numbers.
+func rawHeredocs(text []byte) []byte {
+	if !strings.Contains(string(text), "<<") {
+		return text
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	marker := ""
+	for i, line := range lines {
+		if marker == "" {
+			if m := heredocStart.FindStringSubmatch(strings.TrimRight(line, "\r\n")); m != nil {
+				marker = m[1]
+			}
+			continue
+		}
+		if strings.TrimSpace(line) == marker {
+			marker = ""
+			continue
+		}
+		line = strings.ReplaceAll(line, "${", "$${")
+		lines[i] = strings.ReplaceAll(line, "%{", "%%{")
+	}
+	return []byte(strings.Join(lines, ""))
+}
+
+func (l *loader) each(prefix string, f func(name string, body hcl.Body)) {
+	for _, name := range l.names {
+		if strings.HasPrefix(name, prefix) {
+			f(name, l.ws.files[name].Body)
+		}
+	}
+}
+
+// blocks reads a file that holds nothing but blocks of the given types, one label each.
+func (l *loader) blocks(body hcl.Body, types ...string) hcl.Blocks {
+	schema := &hcl.BodySchema{}
+	for _, t := range types {
+		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: t, LabelNames: []string{"name"}})
+	}
+	content, diags := body.Content(schema)
+	l.diags = append(l.diags, diags...)
+	return content.Blocks
+}
+
+// content reads a block's body with the named attributes and blocks.
+func (l *loader) content(body hcl.Body, ctx *hcl.EvalContext, attributes []string, blocks ...hcl.BlockHeaderSchema) (*Attrs, hcl.Blocks) {
+	schema := &hcl.BodySchema{Blocks: blocks}
+	for _, name := range attributes {
+		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: name})
+	}
+	content, diags := body.Content(schema)
+	l.diags = append(l.diags, diags...)
+	return NewAttrs(content.Attributes, ctx), content.Blocks
+}
+
+func (l *loader) kindFile(name string, body hcl.Body) {
+	for _, b := range l.blocks(body, "rule") {
+		k := &Kind{Name: b.Labels[0], Range: b.DefRange}
+		a, blocks := l.content(b.Body, evalContext(nil), []string{"summary", "template", "contract"},
+			hcl.BlockHeaderSchema{Type: "attribute", LabelNames: []string{"name"}})
+		k.Summary, k.Template, k.Contract = a.String("summary"), a.String("template"), a.Int("contract")
+		l.diags = append(l.diags, a.Diags...)
+		if _, ok := l.ws.Templates[k.Template]; !ok && !a.Diags.HasErrors() {
+			l.errorf(b.DefRange, "rule %q has no template %q; write templates/%s", k.Name, k.Template, k.Template)
+		}
+		if slices.Contains(l.ruleNames, k.Name) {
+			l.errorf(b.DefRange, "rule %q is built in; choose another name", k.Name)
+		}
+		if old := l.ws.Kinds[k.Name]; old != nil {
+			l.errorf(b.DefRange, "duplicate rule %q; it is declared at %s", k.Name, Pos(old.Range))
+		}
+		for _, ab := range blocks {
+			l.kindAttribute(k, ab)
+		}
+		l.ws.Kinds[k.Name] = k
+	}
+}
+
+func (l *loader) kindAttribute(k *Kind, b *hcl.Block) {
+	a, _ := l.content(b.Body, evalContext(nil), []string{"type", "default", "summary"})
+	attr := KindAttribute{Name: b.Labels[0], Type: a.String("type"), Summary: a.String("summary"), Range: b.DefRange}
+	if a.Has("default") {
+		attr.Default = a.Value("default")
+	}
+	l.diags = append(l.diags, a.Diags...)
+	zero, ok := map[string]cty.Value{
+		"string": cty.StringVal(""), "script": cty.StringVal(""), "number": cty.NumberIntVal(0), "bool": cty.False,
+		"list": cty.EmptyTupleVal, "map": cty.EmptyObjectVal,
+	}[attr.Type]
+	if !ok {
+		l.errorf(b.DefRange, "attribute %q of rule %q has type %q; types are string, number, bool, list, map and script", attr.Name, k.Name, attr.Type)
+	}
+	if attr.Default == cty.NilVal {
+		attr.Default = zero
+	}
+	for _, other := range k.Attributes {
+		if other.Name == attr.Name {
+			l.errorf(b.DefRange, "duplicate attribute %q of rule %q; it is declared at %s", attr.Name, k.Name, Pos(other.Range))
+		}
+	}
+	k.Attributes = append(k.Attributes, attr)
+}
+
+func (l *loader) profileFile(name string, body hcl.Body) {
+	for _, b := range l.blocks(body, "profile", "platform") {
+		if b.Type == "platform" {
+			l.platform(b)
+		} else {
+			l.profile(b)
+		}
+	}
+}
+
+func (l *loader) profile(b *hcl.Block) {
+	p := &Profile{Name: b.Labels[0], Stages: map[string]*Stage{}, Range: b.DefRange}
+	a, blocks := l.content(b.Body, evalContext(nil), []string{"summary", "home"}, hcl.BlockHeaderSchema{Type: "stage", LabelNames: []string{"name"}})
+	p.Summary, p.Home = a.String("summary"), a.String("home")
+	l.diags = append(l.diags, a.Diags...)
+	for _, sb := range blocks {
+		s := &Stage{Name: sb.Labels[0], Range: sb.DefRange, body: sb.Body}
+		if old := p.Stages[s.Name]; old != nil {
+			l.errorf(sb.DefRange, "duplicate stage %q; it is declared at %s", s.Name, Pos(old.Range))
+		}
+		p.Stages[s.Name] = s
+		p.StageNames = append(p.StageNames, s.Name)
+	}
+	if p.Stages[p.Home] == nil {
+		l.errorf(b.DefRange, "profile %q has no stage %q; set home to one of %s", p.Name, p.Home, strings.Join(p.StageNames, ", "))
+	}
+	if old := l.ws.Profiles[p.Name]; old != nil {
+		l.errorf(b.DefRange, "duplicate profile %q; it is declared at %s", p.Name, Pos(old.Range))
+	}
+	l.ws.Profiles[p.Name] = p
+}
+
+func (l *loader) platform(b *hcl.Block) {
+	a, _ := l.content(b.Body, evalContext(nil), []string{"profile", "arch", "libc", "triplet", "machine", "kernel_arch", "aliases", "vars"})
+	p := &Platform{
+		Name: b.Labels[0], Profile: a.String("profile"), Arch: a.String("arch"), Libc: a.String("libc"), Triplet: a.String("triplet"),
+		Machine: a.String("machine"), KernelArch: a.String("kernel_arch"), Aliases: a.Strings("aliases"), Range: b.DefRange,
+	}
+	p.Vars, _ = a.Any("vars").(map[string]any)
+	l.diags = append(l.diags, a.Diags...)
+	for _, name := range []string{"profile", "arch", "triplet"} {
+		if !a.Has(name) {
+			l.errorf(b.DefRange, "platform %q lacks %s; add it", p.Name, name)
+		}
+	}
+	if old := l.ws.Platforms[p.Name]; old != nil {
+		l.errorf(b.DefRange, "duplicate platform %q; it is declared at %s", p.Name, Pos(old.Range))
+	}
+	l.ws.Platforms[p.Name] = p
+}
+
+func (l *loader) packageFile(name string, body hcl.Body) {
+	folder := path.Base(path.Dir(name))
+	for _, b := range l.blocks(body, "package") {
+		if b.Labels[0] != folder {
+			l.errorf(b.DefRange, "package %q lies in the folder packages/%s; name both alike", b.Labels[0], folder)
+			continue
+		}
+		if old := l.ws.Packages[folder]; old != nil {
+			l.errorf(b.DefRange, "duplicate package %q; it is declared at %s", folder, Pos(old.Range))
+			continue
+		}
+		l.ws.Packages[folder] = l.pkg(path.Dir(name), b)
+	}
+}
+
+func (l *loader) pkg(dir string, b *hcl.Block) *Package {
+	p := &Package{Name: b.Labels[0], Dir: filepath.Join(l.ws.Root, dir), Range: b.DefRange}
+	kinds := append(slices.Clone(l.ruleNames), keys(l.ws.Kinds)...)
+	// Headers differ in their labels (none or one), which a schema cannot say: the
+	// syntax tree is asked instead, and the schema only reports unknown names.
+	schema := &hcl.BodySchema{}
+	for _, name := range []string{"summary", "version", "license", "homepage", "profile", "profiles", "patches"} {
+		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: name})
+	}
+	native := b.Body.(*hclsyntax.Body)
+	for _, block := range native.Blocks {
+		if block.Type != "source" && !slices.Contains(kinds, block.Type) {
+			l.errorf(block.DefRange(), "unknown rule kind %q%s; kinds are %s", block.Type, strings.TrimPrefix(suggest(block.Type, kinds), ";"), strings.Join(sorted(kinds), ", "))
+		}
+	}
+	attributesOnly := &hclsyntax.Body{Attributes: native.Attributes, SrcRange: native.SrcRange, EndRange: native.EndRange}
+	content, diags := attributesOnly.Content(schema)
+	l.diags = append(l.diags, diags...)
+
+	a := NewAttrs(content.Attributes, evalContext(map[string]any{"name": p.Name}))
+	p.Summary, p.Version, p.License, p.Homepage = a.String("summary"), a.String("version"), a.String("license"), a.String("homepage")
+	p.Profile, p.Profiles = a.String("profile"), a.Strings("profiles")
+	for _, pattern := range a.Strings("patches") {
+		p.Patches = append(p.Patches, l.glob(p, pattern, a.Range("patches"))...)
+	}
+	l.diags = append(l.diags, a.Diags...)
+
+	ctx := evalContext(map[string]any{"name": p.Name, "version": p.Version})
+	targets := map[string]*Target{}
+	for _, block := range native.Blocks {
+		header := block.DefRange()
+		label := ""
+		switch len(block.Labels) {
+		case 0:
+		case 1:
+			label = block.Labels[0]
+			if !isName(label) {
+				l.errorf(header, "%q is not a name; use letters, digits, . + - and _", label)
+			}
+		default:
+			l.errorf(header, "%s has %d labels; at most one, its name, is wanted", block.Type, len(block.Labels))
+			continue
+		}
+		if block.Type == "source" {
+			l.source(p, label, block.Body, header, ctx)
+			continue
+		}
+		t := &Target{Package: p, Name: label, Kind: block.Type, Body: block.Body, Range: header}
+		if old := targets[label]; old != nil {
+			l.errorf(header, "duplicate target %s; it is declared at %s, so give one of them another name", t.Label(), Pos(old.Range))
+			continue
+		}
+		targets[label] = t
+		p.Targets = append(p.Targets, t)
+	}
+	return p
+}
+
+func (l *loader) glob(p *Package, pattern string, r hcl.Range) []string {
+	if !filepath.IsLocal(pattern) {
+		l.errorf(r, "%q leads out of the package's folder; patches lie beside package.hcl", pattern)
+		return nil
+	}
+	names, err := fs.Glob(os.DirFS(p.Dir), pattern)
+	if err != nil || (len(names) == 0 && !strings.ContainsAny(pattern, "*?[")) {
+		l.errorf(r, "no file %q in %s; add it, or remove the name", pattern, p.Name)
+	}
+	return names
+}
+
+var hexDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var hexCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+func (l *loader) source(p *Package, label string, body hcl.Body, header hcl.Range, ctx *hcl.EvalContext) {
+	a, _ := l.content(body, ctx, []string{"url", "urls", "sha256", "debian", "git", "commit", "file", "filename"})
+	s := &Source{Name: label, Filename: a.String("filename"), SHA256: a.String("sha256"), URLs: a.Strings("urls"), File: a.String("file"), Range: header}
+	if s.Name == "" {
+		s.Name = p.Name
+	}
+	if a.Has("url") {
+		s.URLs = append([]string{a.String("url")}, s.URLs...)
+	}
+	for _, u := range s.URLs {
+		if parsed, err := url.Parse(u); err != nil || parsed.Scheme == "" {
+			a.Errorf("url", "%q is not a URL", u)
+		} else if s.Filename == "" {
+			s.Filename = path.Base(parsed.Path)
+		}
+	}
+	if a.Has("debian") {
+		s.Debian = l.debian(a)
+	}
+	if a.Has("git") {
+		s.Git = &GitSource{URL: a.String("git"), Commit: a.String("commit")}
+		if !hexCommit.MatchString(s.Git.Commit) {
+			l.errorf(header, "source %q: commit is %q; pin a git source by its full 40-digit commit", s.Name, s.Git.Commit)
+		}
+	}
+	l.diags = append(l.diags, a.Diags...)
+	if s.File != "" {
+		if !filepath.IsLocal(s.File) {
+			a.Errorf("file", "%q leads out of the package's folder; file sources lie beside package.hcl", s.File)
+		} else if _, err := os.Stat(filepath.Join(p.Dir, s.File)); errors.Is(err, fs.ErrNotExist) {
+			l.errorf(header, "source %q: no file %q beside package.hcl; add it", s.Name, s.File)
+		}
+		if s.Filename == "" {
+			s.Filename = path.Base(s.File)
+		}
+	}
+	switch {
+	case s.Git == nil && s.File == "" && len(s.URLs) == 0 && s.Debian == nil:
+		l.errorf(header, "source %q has no origin; give url, git, file or debian", s.Name)
+	case len(s.URLs) > 0 && s.SHA256 == "":
+		l.errorf(header, "source %q has no sha256; add the digest that upstream publishes: sha256 = \"…\"", s.Name)
+	case s.Debian != nil && s.SHA256 == "" && s.Debian.SHA256 == "":
+		l.errorf(header, "source %q has no sha256; add it to the debian origin", s.Name)
+	}
+	if s.SHA256 != "" && !hexDigest.MatchString(s.SHA256) {
+		l.errorf(header, "source %q: sha256 is not 64 lower-case hex digits; correct it", s.Name)
+	}
+	for _, old := range p.Sources {
+		if old.Name == s.Name {
+			l.errorf(header, "duplicate source %q; it is declared at %s", s.Name, Pos(old.Range))
+		}
+	}
+	p.Sources = append(p.Sources, s)
+}
+
+func (l *loader) debian(a *Attrs) *DebianSource {
+	d := &DebianSource{}
+	fields := map[string]*string{"suite": &d.Suite, "source": &d.Source, "file": &d.File, "sha256": &d.SHA256}
+	for name, value := range a.StringMap("debian") {
+		field := fields[name]
+		if field == nil {
+			a.Errorf("debian", "debian has no attribute %q%s; attributes are suite, source, file and sha256", name, strings.TrimPrefix(suggest(name, keys(fields)), ";"))
+			continue
+		}
+		*field = value
+	}
+	if d.SHA256 != "" && !hexDigest.MatchString(d.SHA256) {
+		a.Errorf("debian", "debian.sha256 is not 64 lower-case hex digits; correct it")
+	}
+	if d.Suite == "" || d.Source == "" {
+		a.Errorf("debian", "debian lacks suite or source; write debian = { suite = \"trixie\", source = \"zlib\" }")
+	}
+	return d
+}
+
+// check looks at what names other declarations.
+func (l *loader) check() {
+	ws := l.ws
+	for _, name := range sorted(keys(ws.Platforms)) {
+		if p := ws.Platforms[name]; ws.Profiles[p.Profile] == nil {
+			l.errorf(p.Range, "platform %q is of the unknown profile %q; profiles are %s", name, p.Profile, strings.Join(sorted(keys(ws.Profiles)), ", "))
+		}
+	}
+	for _, name := range sorted(keys(ws.Packages)) {
+		p := ws.Packages[name]
+		for _, profile := range append([]string{p.Profile}, p.Profiles...) {
+			if profile != "" && ws.Profiles[profile] == nil {
+				l.errorf(p.Range, "package %q is of the unknown profile %q; profiles are %s", name, profile, strings.Join(sorted(keys(ws.Profiles)), ", "))
+			}
+		}
+	}
+}
+
+// Pos is "file:line" of a range.
+func Pos(r hcl.Range) string { return fmt.Sprintf("%s:%d", r.Filename, r.Start.Line) }
+
+func keys[V any](m map[string]V) []string {
+	list := make([]string, 0, len(m))
+	for k := range m {
+		list = append(list, k)
+	}
+	sort.Strings(list)
+	return list
+}
+
+func sorted(list []string) []string {
+	list = slices.Clone(list)
+	sort.Strings(list)
+	return list
+}

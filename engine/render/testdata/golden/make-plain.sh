@@ -1,0 +1,45 @@
+set -euo pipefail
+umask 022
+cd /build
+
+# phase NAME: tells the engine, on a line of its own, what begins.
+phase() {
+  printf '@vfsb phase %s\n' "$1"
+}
+
+# unpack FILE FOLDER: an archive without its top folder; any other file as it is.
+unpack() {
+  mkdir -p "$2"
+  case $1 in
+    *.tar | *.tar.* | *.tgz | *.tbz2 | *.txz | *.tzst)
+      tar --extract --no-same-owner --strip-components=1 --file "$1" --directory "$2" ;;
+    *)
+      cp "$1" "$2/" ;;
+  esac
+}
+
+phase unpack
+mkdir -p src
+unpack sources/zlib-1.3.1.tar.gz src
+
+phase prepare
+export CC=aarch64-vfsb-linux-musl-gcc
+export CFLAGS='-O2 -pipe'
+cd /build/src
+
+# Makefiles set these names themselves, and only the command line wins over them.
+settings=(prefix=/usr PREFIX=/usr)
+for name in CC CXX AR AS LD NM RANLIB; do
+  if [[ -n ${!name-} ]]; then
+    settings+=("$name=${!name}")
+  fi
+done
+
+phase build
+make "${settings[@]}" 
+
+phase install
+make "${settings[@]}" DESTDIR=/out install
+
+# Libtool archives hold build paths, and every manual rewrites the index of info pages.
+find /out '(' -name '*.la' -o -path '*/share/info/dir' ')' ! -type d -delete

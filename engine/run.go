@@ -1,0 +1,273 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"vfsb/cache"
+	"vfsb/engine/action"
+	"vfsb/engine/artifact"
+	"vfsb/engine/sandbox"
+)
+
+// run is one execution of one node's action, in a folder of its own.
+type run struct {
+	*execution
+	node   *Node
+	action *action.Action
+	key    cache.Digest
+	dir    string
+
+	cpu    float64
+	maxRSS int64
+	log    cache.Digest
+	spec   sandbox.Spec
+	tree   *artifact.Tree // a rootfs
+}
+
+// do runs the action; its output lies in dir/out.
+func (r *run) do(ctx context.Context) error {
+	if err := os.Mkdir(filepath.Join(r.dir, "out"), 0o755); err != nil {
+		return err
+	}
+	if r.action.Builtin != "" {
+		began := time.Now()
+		err := r.builtin(ctx)
+		r.cpu = time.Since(began).Seconds() // one goroutine works; its wall time is an upper bound
+		return err
+	}
+	spec, err := r.sandboxSpec()
+	if err != nil {
+		return err
+	}
+	r.spec = spec
+	return r.script(ctx)
+}
+
+// sandboxSpec says what the script sees, and stores the script for `vfsb explain`.
+func (r *run) sandboxSpec() (sandbox.Spec, error) {
+	a := r.action
+	spec := sandbox.Spec{Dir: r.dir, Cwd: "/build", Argv: []string{"/bin/bash", "/build/script"}, Linux32: a.Linux32, Timeout: r.timeout()}
+	for k, v := range a.Env {
+		spec.Env = append(spec.Env, k+"="+v)
+	}
+	for _, m := range a.Mounts {
+		if _, err := r.merge(r.node, m); err != nil {
+			return spec, err
+		}
+		var lowers []string
+		for _, l := range m.Layers {
+			lowers = append(lowers, r.Store.LayerDir(r.nodes[r.graph.Find(l.Label).ID].result.Layer))
+		}
+		if m.At == "/" {
+			spec.Root = lowers
+		} else {
+			spec.Mounts = append(spec.Mounts, sandbox.Mount{At: m.At, Lowers: lowers})
+		}
+	}
+	script, err := r.Store.PutBytes(a.Script)
+	if err != nil {
+		return spec, err
+	}
+	spec.Binds = append(spec.Binds, sandbox.Bind{From: r.Store.BlobPath(script), At: "/build/script"})
+	for _, f := range a.Files {
+		spec.Binds = append(spec.Binds, sandbox.Bind{From: r.Store.BlobPath(f.Digest), At: f.At})
+	}
+	return spec, nil
+}
+
+func (r *run) timeout() time.Duration {
+	if t := r.node.Step.Timeout; t > 0 {
+		return t
+	}
+	return r.Timeout
+}
+
+// script runs the sandbox with its output going to the log.
+func (r *run) script(ctx context.Context) error {
+	client, err := r.jobs.Start(ctx, r.dir)
+	if err != nil {
+		return err
+	}
+	defer client.Stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	log, err := r.openLog(cancel)
+	if err != nil {
+		return err
+	}
+	spec := r.spec
+	spec.Stdout, spec.Stderr, spec.Jobserver = log.writer, log.writer, client
+	result, err := sandbox.Run(ctx, spec)
+	logErr := log.close()
+	r.cpu = (result.User + result.Sys).Seconds()
+	r.maxRSS = result.MaxRSS
+	r.log, _ = r.Store.PutFile(log.path)
+	failure := &NodeError{Phase: log.phase, Tail: log.tail, Code: result.ExitCode, Seconds: result.Wall.Seconds(), Log: r.Store.BlobPath(r.log)}
+	switch {
+	case errors.Is(context.Cause(ctx), errSilent):
+		failure.Reason = fmt.Sprintf("printed nothing for %s (silence)", r.node.Step.Silence)
+	case err != nil:
+		return err
+	case logErr != nil:
+		return logErr
+	case result.TimedOut:
+		failure.Reason = fmt.Sprintf("timed out after %s", spec.Timeout)
+	case result.Signal != 0:
+		failure.Reason = fmt.Sprintf("killed by signal %d (%s)", int(result.Signal), result.Signal)
+	case result.ExitCode != 0:
+		failure.Reason = fmt.Sprintf("exit status %d", result.ExitCode)
+	default:
+		return nil
+	}
+	return failure
+}
+
+var errSilent = errors.New("silent for too long")
+
+// PhaseMarker starts a line with which a script says which phase it enters.
+const PhaseMarker = "@vfsb phase "
+
+// tailLines is how many of a failed script's last lines are shown.
+const tailLines = 25
+
+// logFile copies a script's output to a file line by line, watching for phases.
+type logFile struct {
+	path   string
+	writer *os.File
+	phase  string
+	tail   []string
+
+	file *os.File
+	done chan error
+}
+
+func (r *run) openLog(cancel context.CancelCauseFunc) (*logFile, error) {
+	l := &logFile{path: filepath.Join(r.dir, "log"), done: make(chan error, 1)}
+	var err error
+	if l.file, err = os.Create(l.path); err != nil {
+		return nil, err
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	l.writer = writer
+	var silence *time.Timer
+	if r.node.Step.Silence > 0 {
+		silence = time.AfterFunc(r.node.Step.Silence, func() { cancel(errSilent) })
+	}
+	go func() {
+		defer reader.Close()
+		out := bufio.NewWriter(l.file)
+		lines := bufio.NewReader(reader)
+		var err error
+		var shown time.Time
+		for {
+			line, readErr := lines.ReadString('\n')
+			if line != "" {
+				if silence != nil {
+					silence.Reset(r.node.Step.Silence)
+				}
+				line = strings.TrimRight(line, "\n")
+				if name, ok := strings.CutPrefix(line, PhaseMarker); ok {
+					l.phase = name
+					line = "==> " + name
+					r.emit(Event{Event: EventPhase, Label: r.node.Label, Phase: name})
+				} else if time.Since(shown) > 100*time.Millisecond {
+					shown = time.Now()
+					r.emit(Event{Event: EventOutput, Label: r.node.Label, Message: line})
+				}
+				l.tail = append(l.tail, line)
+				if len(l.tail) > tailLines {
+					l.tail = l.tail[1:]
+				}
+				if _, writeErr := out.WriteString(line + "\n"); err == nil {
+					err = writeErr
+				}
+			}
+			if readErr != nil {
+				break
+			}
+		}
+		if silence != nil {
+			silence.Stop()
+		}
+		l.done <- errors.Join(err, out.Flush(), l.file.Close())
+	}()
+	return l, nil
+}
+
+// close waits for the last line. The sandbox has ended: no one else holds the pipe.
+func (l *logFile) close() error {
+	l.writer.Close()
+	return <-l.done
+}
+
+// commit captures dir/out as the node's layer.
+func (r *run) commit() (cache.Layer, error) {
+	out := filepath.Join(r.dir, "out")
+	index, tar, err := cache.Capture(out, cache.CaptureOptions{Drop: r.action.Drop, Attrs: r.action.Attrs})
+	if err == nil && r.tree != nil {
+		// The merged tree knows owners and capabilities, which the files on disk cannot have.
+		hash := sha256.New()
+		index = r.tree.Index()
+		err = index.WriteTar(hash, r.tree.Open)
+		hash.Sum(tar.Hash[:0])
+	}
+	if err != nil {
+		return cache.Layer{}, fmt.Errorf("output of %s: %w", r.node.Label, err)
+	}
+	return r.Store.CommitLayer(out, index, tar)
+}
+
+// keptSpec is the file in a failed node's folder that says how to enter it again.
+const keptSpec = "sandbox.json"
+
+// keep moves the folder of a failed node to where `vfsb shell --failed` finds it.
+func (r *run) keep(cause error) error {
+	var failed *NodeError
+	if !errors.As(cause, &failed) || r.spec.Dir == "" || !r.KeepFailed {
+		return cause
+	}
+	spec := r.spec
+	spec.Stdout, spec.Stderr, spec.Jobserver = nil, nil, nil
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, keptSpec), text, 0o600); err != nil {
+		return errors.Join(cause, err)
+	}
+	if _, err := r.Store.KeepFailed(r.dir, r.node.Label); err != nil {
+		return errors.Join(cause, err)
+	}
+	failed.Kept = true
+	return cause
+}
+
+// KeptSpec reads how to enter the kept folder of a failed node.
+func KeptSpec(store *cache.Store, label string) (sandbox.Spec, error) {
+	var spec sandbox.Spec
+	dir := store.FailedDir(label)
+	text, err := os.ReadFile(filepath.Join(dir, keptSpec))
+	if errors.Is(err, os.ErrNotExist) {
+		return spec, fmt.Errorf("no failed run of %s is kept; build it first (without --keep-failed=false)", label)
+	}
+	if err != nil {
+		return spec, err
+	}
+	if err := json.Unmarshal(text, &spec); err != nil {
+		return spec, fmt.Errorf("%s: %w", filepath.Join(dir, keptSpec), err)
+	}
+	spec.Dir, spec.Resume = dir, true
+	return spec, nil
+}

@@ -1,0 +1,670 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// initName is argv[0] of pid 1; a user sees it in ps.
+const initName = "vfsb-init"
+
+const (
+	controlFD = 3 // the socket
+	jobsFD    = 4 // and 5, where there is a jobserver
+)
+
+// Init makes this process pid 1 of a sandbox if it was started as such, and then never returns; else it returns at
+// once. It must be the first call of main, and of TestMain in packages whose tests run sandboxes.
+func Init() {
+	if len(os.Args) != 2 || os.Args[0] != initName || os.Getpid() != 1 {
+		return
+	}
+	// This thread alone is stripped of its rights, and starts the command, which inherits what the thread has left.
+	runtime.LockOSThread()
+	first, err := strconv.Atoi(os.Args[1])
+	if err == nil {
+		err = closeInherited(first)
+	}
+	var o order
+	var trees []int
+	if err == nil {
+		trees, err = receive(controlFD, &o)
+	}
+	if err != nil {
+		os.Exit(1) // the engine has gone, or never was
+	}
+	go func() {
+		var b [1]byte
+		for {
+			if n, err := unix.Read(controlFD, b[:]); err != unix.EINTR && n <= 0 {
+				os.Exit(1) // the engine has gone: with pid 1 everything in the sandbox ends
+			}
+		}
+	}()
+	p := pid1{order: &o}
+	if err := p.setUp(trees); err != nil {
+		p.fail(err)
+	}
+	p.run()
+}
+
+// closeInherited closes what whoever started the engine had left open across exec. The Go runtime's own descriptors
+// are marked close-on-exec, those from outside cannot be.
+func closeInherited(first int) error {
+	dir, err := unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	var names []string
+	buf := make([]byte, 8192)
+	for {
+		n, err := unix.ReadDirent(dir, buf)
+		if err != nil {
+			return err
+		}
+		if n <= 0 {
+			break
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
+	for _, name := range names {
+		fd, _ := strconv.Atoi(name)
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
+			continue
+		}
+		if fd >= first {
+			unix.Close(fd)
+		} else if fd >= controlFD {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
+}
+
+// A stepError is an error with the step of the set-up that it happened in.
+type stepError struct {
+	step string
+	err  error
+	exec bool
+}
+
+func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
+
+func at(step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &stepError{step: step, err: err}
+}
+
+// pid1 is the sandbox's first process.
+type pid1 struct {
+	order   *order
+	root    newRoot
+	scratch int // a tmpfs that goes with the old root
+	stdio   [3]int
+	binfmt  int // holds the mount: without it handlers would vanish
+}
+
+// fail tells the engine what went wrong and ends the sandbox.
+func (p *pid1) fail(err error) {
+	f := fault{Step: "set up", Text: err.Error()}
+	var s *stepError
+	if errors.As(err, &s) {
+		f.Step, f.Text, f.Exec = s.step, s.err.Error(), s.exec
+	}
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		f.Errno = int(no)
+	}
+	send(controlFD, report{Fault: &f})
+	os.Exit(1)
+}
+
+// setUp makes the new root, moves into it, and gives up every right that the command shall not have.
+func (p *pid1) setUp(trees []int) error {
+	unix.Umask(0022)
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"make mounts private", func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }},
+		{"mount scratch tmpfs", p.makeScratch},
+		{"attach idmapped views", func() error { return p.attachTrees(trees) }},
+		{stepOverlay, p.makeRoot},
+		{stepProc, p.makeProc},
+		{"mount dev", p.makeDev},
+		{"mount sys and tmp", p.makeSysTmp},
+		{"mount", p.makeMounts},
+		{"hide binfmt_misc", p.hideBinfmt},
+		{"pivot root", p.pivot},
+		{"name host", p.nameHost},
+		{"bring loopback up", loopbackUp},
+		{"make standard files", p.makeFiles},
+		{"set limits", setLimits},
+		{"set personality", func() error { return setPersonality(p.order.Linux32) }},
+		{"give up dumps", func() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }},
+		{"drop capabilities", dropCapabilities},
+		{"filter system calls", filterSyscalls},
+	}
+	for _, s := range steps {
+		if err := s.do(); err != nil {
+			var named *stepError
+			if errors.As(err, &named) {
+				return err
+			}
+			return at(s.name, err)
+		}
+	}
+	return nil
+}
+
+// makeScratch mounts a tmpfs over "/", where only descriptors and relative paths reach it, and makes it the current
+// folder. Absolute paths still mean the host's.
+func (p *pid1) makeScratch() error {
+	fd, err := newMount("tmpfs", attrsData, "mode=700", "size=1m")
+	if err != nil {
+		return err
+	}
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return err
+	}
+	p.scratch = fd
+	return unix.Fchdir(fd)
+}
+
+func (p *pid1) attachTrees(trees []int) error {
+	if len(trees) != len(p.order.Trees) {
+		return fmt.Errorf("%d descriptors for %d trees", len(trees), len(p.order.Trees))
+	}
+	for i, fd := range trees {
+		name := treeName(i)
+		if err := makePoint(name, p.order.Trees[i].File); err != nil {
+			return err
+		}
+		if err := unix.MoveMount(fd, "", unix.AT_FDCWD, name, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return err
+		}
+		unix.Close(fd)
+	}
+	return nil
+}
+
+// treeName is where the scratch folder shows tree i.
+func treeName(i int) string { return "t" + strconv.Itoa(i) }
+
+func makePoint(name string, file bool) error {
+	if file {
+		return unix.Mknod(name, unix.S_IFREG|0644, 0)
+	}
+	return unix.Mkdir(name, 0755)
+}
+
+// links makes short names for folders in the scratch folder: prefix and a number.
+func links(prefix string, targets []string) (names []string, err error) {
+	for i, t := range targets {
+		name := prefix + strconv.Itoa(i)
+		if err := unix.Symlink(t, name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+func (p *pid1) makeRoot() error {
+	lowers, err := links("l", p.order.Root)
+	if err != nil {
+		return err
+	}
+	if err := unix.Symlink(p.order.Upper, "upper"); err != nil {
+		return err
+	}
+	if err := unix.Symlink(p.order.Work, "work"); err != nil {
+		return err
+	}
+	fd, err := overlay(lowers, "upper", "work", "n")
+	if err != nil {
+		return err
+	}
+	if err := unix.Mkdir("root", 0755); err != nil {
+		return err
+	}
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, "root", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return err
+	}
+	unix.Close(fd)
+	p.root, err = openRoot(unix.AT_FDCWD, "root")
+	return err
+}
+
+// makeProc mounts a proc of the new pid namespace and covers what tells of the machine.
+func (p *pid1) makeProc() error {
+	fd, err := newMount("proc", attrsNone)
+	if err != nil {
+		return err
+	}
+	proc, err := unix.Dup(fd)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(proc)
+	if err := p.root.mount(fd, "/proc"); err != nil {
+		return err
+	}
+	if err := setPidMax(proc, p.order.PidMax); err != nil {
+		return at("limit processes", err)
+	}
+
+	// One read-only tmpfs holds the covers; its clones inherit the attribute.
+	covers, err := newMount("tmpfs", attrsNone, "mode=755", "size=256k")
+	if err != nil {
+		return err
+	}
+	defer unix.Close(covers)
+	if err := unix.Mkdir("covers", 0755); err != nil {
+		return err
+	}
+	if err := unix.MoveMount(covers, "", unix.AT_FDCWD, "covers", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return err
+	}
+	fixed := fixedProc()
+	for name, content := range fixed {
+		if err := writeFile(covers, name, content); err != nil {
+			return err
+		}
+	}
+	if err := writeFile(covers, "empty", ""); err != nil {
+		return err
+	}
+	if err := unix.Mkdirat(covers, "none", 0755); err != nil {
+		return err
+	}
+	if err := unix.MountSetattr(covers, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+		return err
+	}
+	cover := func(name, with string) error {
+		point, err := unix.Openat(proc, name, unix.O_PATH|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+		if err == unix.ENOENT {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		c, err := clone(covers, with, 0)
+		if err != nil {
+			unix.Close(point)
+			return err
+		}
+		return at("cover /proc/"+name, attach(c, point))
+	}
+	for name := range fixed {
+		if err := cover(name, name); err != nil {
+			return err
+		}
+	}
+	for _, name := range emptyProc {
+		if err := cover(name, "empty"); err != nil {
+			return err
+		}
+	}
+	for _, name := range emptyProcDirs {
+		if err := cover(name, "none"); err != nil {
+			return err
+		}
+	}
+	sys, err := clone(proc, "sys", unix.MOUNT_ATTR_RDONLY)
+	if err != nil {
+		return err
+	}
+	point, err := unix.Openat(proc, "sys", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return attach(sys, point)
+}
+
+func writeFile(dir int, name, content string) error {
+	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0444)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	for len(content) > 0 {
+		n, err := unix.Write(fd, []byte(content))
+		if err != nil {
+			return err
+		}
+		content = content[n:]
+	}
+	return nil
+}
+
+// devices are the host's device nodes that the command gets. Their owner shows as 65534: nobody in the sandbox owns
+// them, and everybody may use them.
+var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
+
+func (p *pid1) makeDev() error {
+	fd, err := newMount("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "mode=755", "size=64k")
+	if err != nil {
+		return err
+	}
+	dev, err := unix.Dup(fd)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dev)
+	if err := p.root.mount(fd, "/dev"); err != nil {
+		return err
+	}
+	for _, name := range devices {
+		if err := writeFile(dev, name, ""); err != nil {
+			return err
+		}
+		c, err := clone(unix.AT_FDCWD, "/dev/"+name, 0)
+		if err != nil {
+			return at("bind /dev/"+name, err)
+		}
+		if err := p.root.mount(c, "/dev/"+name); err != nil {
+			return at("bind /dev/"+name, err)
+		}
+	}
+	pts, err := newMount("devpts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "ptmxmode=0666", "mode=620")
+	if err != nil {
+		return err
+	}
+	shm, err := newMount("tmpfs", attrsData, "mode=1777")
+	if err != nil {
+		return err
+	}
+	for _, m := range []struct {
+		name string
+		fd   int
+	}{{"pts", pts}, {"shm", shm}} {
+		if err := unix.Mkdirat(dev, m.name, 0755); err != nil {
+			return err
+		}
+		if err := p.root.mount(m.fd, "/dev/"+m.name); err != nil {
+			return err
+		}
+	}
+	for _, l := range [][2]string{{"pts/ptmx", "ptmx"}, {"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"},
+		{"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}} {
+		if err := unix.Symlinkat(l[0], dev, l[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pid1) makeSysTmp() error {
+	none, err := clone(unix.AT_FDCWD, "covers/none", 0)
+	if err != nil {
+		return err
+	}
+	if err := p.root.mount(none, "/sys"); err != nil {
+		return at("mount /sys", err)
+	}
+	tmp, err := newMount("tmpfs", attrsData, "mode=1777")
+	if err != nil {
+		return err
+	}
+	return at("mount /tmp", p.root.mount(tmp, "/tmp"))
+}
+
+func (p *pid1) makeMounts() error {
+	for i, m := range p.order.Mounts {
+		step := "mount " + m.At
+		names, err := links("m"+strconv.Itoa(i)+"-", m.Lowers)
+		if err != nil {
+			return at(step, err)
+		}
+		var fd int
+		if len(names) == 1 {
+			attrs := uint64(attrsData)
+			if !m.Writable {
+				attrs |= unix.MOUNT_ATTR_RDONLY
+			}
+			fd, err = clone(unix.AT_FDCWD, names[0], attrs)
+		} else {
+			fd, err = overlay(names, "", "", "n"+strconv.Itoa(i)+"-")
+		}
+		if err != nil {
+			return at(step, err)
+		}
+		point, err := p.root.point(m.At, m.File)
+		if err != nil {
+			unix.Close(fd)
+			return at(step, err)
+		}
+		if err := attach(fd, point); err != nil {
+			return at(step, err)
+		}
+	}
+	return nil
+}
+
+// hideBinfmt gives the user namespace an empty binfmt_misc of its own, never attached: programs of other machines run
+// or fail alike whatever the host has registered. Kernels before 6.7 have one instance, the host's.
+func (p *pid1) hideBinfmt() error {
+	fd, err := newMount("binfmt_misc", attrsNone)
+	if p.order.Probe {
+		answer := "ok"
+		if err != nil {
+			answer = err.Error()
+		}
+		return send(controlFD, report{Binfmt: answer})
+	}
+	if err == nil {
+		p.binfmt = fd
+	}
+	return nil
+}
+
+func (p *pid1) pivot() error {
+	if err := unix.Fchdir(p.root.fd); err != nil {
+		return err
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return err
+	}
+	// The old root now lies over the new one.
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return err
+	}
+	unix.Close(p.root.fd)
+	unix.Close(p.scratch)
+	return unix.Chdir("/")
+}
+
+// nameHost fixes what a namespace can fix of uname. The kernel's release and version stay: faking them needs a
+// supervisor for a call that every program makes.
+func (p *pid1) nameHost() error {
+	if err := unix.Sethostname([]byte("vfsb")); err != nil {
+		return err
+	}
+	return unix.Setdomainname([]byte("(none)"))
+}
+
+func loopbackUp() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo)
+}
+
+// makeFiles makes the command's standard files and sends the other ends to the engine. They are made here because then
+// the command owns them, and may open them again as /dev/stdout, whoever runs the engine; and a pipe cannot be
+// truncated as a log file could.
+func (p *pid1) makeFiles() error {
+	var theirs []int
+	switch {
+	case p.order.Pty:
+		ours, slave, err := openTerminal()
+		if err != nil {
+			return err
+		}
+		theirs = []int{ours}
+		p.stdio = [3]int{slave, slave, slave}
+	default:
+		null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		p.stdio = [3]int{null, null, null}
+		if p.order.Stdin {
+			p.stdio[0] = 0
+		}
+		for i, want := range []bool{p.order.Stdout, p.order.Stderr} {
+			if !want {
+				continue
+			}
+			if i == 1 && p.order.Merged {
+				p.stdio[2] = p.stdio[1]
+				continue
+			}
+			var ends [2]int
+			if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+				return err
+			}
+			theirs = append(theirs, ends[0])
+			p.stdio[1+i] = ends[1]
+		}
+	}
+	if len(theirs) == 0 {
+		return nil
+	}
+	err := send(controlFD, report{Files: true}, theirs...)
+	for _, fd := range theirs {
+		unix.Close(fd)
+	}
+	return err
+}
+
+// openTerminal makes a pseudo terminal in the sandbox's own devpts.
+func openTerminal() (master, slave int, err error) {
+	master, err = unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, -1, err
+	}
+	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
+		return -1, -1, err
+	}
+	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN)
+	if err != nil {
+		return -1, -1, err
+	}
+	slave, err = unix.Open(fmt.Sprintf("/dev/pts/%d", n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	return master, slave, err
+}
+
+// run starts the command, reaps whatever ends in the sandbox, and ends with the command.
+func (p *pid1) run() {
+	if p.order.Probe {
+		send(controlFD, report{Exit: &exit{}})
+		os.Exit(0)
+	}
+	// Signals from inside must not end pid 1: what it has no handler for the kernel keeps from it, but the Go runtime
+	// has handlers. Ignoring them would be inherited by the command.
+	signal.Notify(make(chan os.Signal, 1))
+	pid, err := p.start()
+	if err != nil {
+		p.fail(&stepError{step: p.order.Argv[0], err: err, exec: true})
+	}
+	for i := range 3 {
+		unix.Close(p.stdio[i])
+		unix.Close(i)
+	}
+	if p.order.Jobs {
+		unix.Close(jobsFD)
+		unix.Close(jobsFD + 1)
+	}
+	for {
+		var ws unix.WaitStatus
+		got, err := unix.Wait4(-1, &ws, 0, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			p.fail(at("wait", err))
+		}
+		if got != pid {
+			continue
+		}
+		var e exit
+		if ws.Signaled() {
+			e = exit{128 + int(ws.Signal()), int(ws.Signal())}
+		} else {
+			e = exit{Code: ws.ExitStatus()}
+		}
+		send(controlFD, report{Exit: &e})
+		os.Exit(e.Code)
+	}
+}
+
+func (p *pid1) start() (pid int, err error) {
+	o := p.order
+	if err := unix.Chdir(o.Cwd); err != nil {
+		return 0, at("change to "+o.Cwd, err)
+	}
+	file, err := lookPath(o.Argv[0], o.Env)
+	if err != nil {
+		return 0, err
+	}
+	files := []uintptr{uintptr(p.stdio[0]), uintptr(p.stdio[1]), uintptr(p.stdio[2])}
+	if o.Jobs {
+		for len(files) < jobsInside {
+			files = append(files, ^uintptr(0))
+		}
+		files = append(files, jobsFD, jobsFD+1)
+	}
+	attr := &syscall.ProcAttr{Env: o.Env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true}}
+	if o.Pty {
+		attr.Sys.Setctty = true // descriptor 0
+	}
+	return syscall.ForkExec(file, o.Argv, attr)
+}
+
+// lookPath finds a command as a shell would.
+func lookPath(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	search := ""
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			search = v
+		}
+	}
+	err := error(unix.ENOENT)
+	for _, dir := range strings.Split(search, ":") {
+		file := path.Join("/", dir, name)
+		var st unix.Stat_t
+		if e := unix.Stat(file, &st); e != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			continue
+		}
+		if st.Mode&0111 == 0 {
+			err = unix.EACCES
+			continue
+		}
+		return file, nil
+	}
+	return "", err
+}

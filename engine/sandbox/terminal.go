@@ -1,0 +1,124 @@
+package sandbox
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A terminal is the caller's, to be joined to one of the sandbox's own. The command never gets the caller's: it could
+// push input into it, and could not have it as its controlling terminal.
+type terminal struct {
+	in, out *os.File
+}
+
+// openOurs returns the caller's terminal, or nil where it has none; then the command gets the caller's files.
+func openOurs(s *Spec) *terminal {
+	if s.Stdin == nil {
+		s.Stdin = os.Stdin
+	}
+	if s.Stdout == nil {
+		s.Stdout = os.Stdout
+	}
+	if s.Stderr == nil {
+		s.Stderr = os.Stderr
+	}
+	if _, err := unix.IoctlGetTermios(int(s.Stdin.Fd()), unix.TCGETS); err != nil {
+		return nil
+	}
+	return &terminal{in: s.Stdin, out: s.Stdout}
+}
+
+// join copies both ways until the sandbox's end is closed, which its death does at the latest. Meanwhile the caller's
+// terminal is raw, so that ^C and the like reach the sandbox's.
+func (t *terminal) join(master int) {
+	defer unix.Close(master)
+	in, out := int(t.in.Fd()), int(t.out.Fd())
+	if old, err := unix.IoctlGetTermios(in, unix.TCGETS); err == nil {
+		raw := *old
+		raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+		raw.Oflag &^= unix.OPOST
+		raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+		raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
+		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
+		if unix.IoctlSetTermios(in, unix.TCSETSW, &raw) == nil {
+			defer unix.IoctlSetTermios(in, unix.TCSETSW, old)
+		}
+	}
+	resize := func() {
+		if size, err := unix.IoctlGetWinsize(in, unix.TIOCGWINSZ); err == nil {
+			unix.IoctlSetWinsize(master, unix.TIOCSWINSZ, size)
+		}
+	}
+	resize()
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, syscall.SIGWINCH)
+	done := make(chan struct{})
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for {
+			select {
+			case <-resized:
+				resize()
+			case <-done:
+				return
+			}
+		}
+	}()
+	defer func() {
+		signal.Stop(resized)
+		close(done)
+		<-gone
+	}()
+
+	// One loop with poll: a goroutine that reads the caller's terminal could not be stopped.
+	buf := make([]byte, 4096)
+	for {
+		fds := []unix.PollFd{{Fd: int32(master), Events: unix.POLLIN}, {Fd: int32(in), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, -1); err != nil {
+			if err == unix.EINTR {
+				continue
+			}
+			return
+		}
+		if fds[0].Revents != 0 {
+			n, err := unix.Read(master, buf)
+			if err == unix.EINTR {
+				continue
+			}
+			if n <= 0 || err != nil { // EIO: nobody has the other end
+				return
+			}
+			writeAll(out, buf[:n])
+		}
+		if fds[1].Revents != 0 {
+			n, err := unix.Read(in, buf)
+			if n <= 0 && err != unix.EINTR && err != unix.EAGAIN {
+				in = -1 // poll leaves negative ones out
+			}
+			if n > 0 {
+				writeAll(master, buf[:n])
+			}
+		}
+	}
+}
+
+func writeAll(fd int, b []byte) {
+	for len(b) > 0 {
+		n, err := unix.Write(fd, b)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.EAGAIN {
+			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+			continue
+		}
+		if err != nil {
+			return
+		}
+		b = b[n:]
+	}
+}

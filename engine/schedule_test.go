@@ -1,0 +1,299 @@
+package engine
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+)
+
+// layered is a graph of n nodes in layers of about sqrt(n), like packages: each needs
+// up to five nodes of earlier layers.
+func layered(n int, seed uint64) *Graph {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	width := max(1, intSqrt(n))
+	g := &Graph{}
+	for id := range n {
+		node := &Node{ID: int32(id), Label: fmt.Sprintf("//n%d", id)}
+		if first := id / width * width; first > 0 {
+			seen := map[int32]bool{}
+			for range 5 {
+				in := int32(rng.IntN(first))
+				if !seen[in] {
+					seen[in] = true
+					node.Inputs = append(node.Inputs, in)
+				}
+			}
+		}
+		g.Nodes = append(g.Nodes, node)
+	}
+	return g
+}
+
+func intSqrt(n int) int {
+	i := 0
+	for i*i < n {
+		i++
+	}
+	return i
+}
+
+// fakeRunner checks the order in which the schedule runs nodes.
+type fakeRunner struct {
+	t        *testing.T
+	g        *Graph
+	mu       sync.Mutex
+	done     map[int32]bool
+	prepared map[int32]bool
+	running  int
+	most     int
+	cached   func(id int32) bool
+	fails    map[int32]bool
+	failed   []int32
+	skipped  map[int32]int32
+	ran      []int32
+	run      func(ctx context.Context, id int32) error
+}
+
+func newFake(t *testing.T, g *Graph) *fakeRunner {
+	return &fakeRunner{t: t, g: g, done: map[int32]bool{}, prepared: map[int32]bool{}, skipped: map[int32]int32{}, fails: map[int32]bool{}}
+}
+
+func (f *fakeRunner) inputsDone(id int32) {
+	for _, in := range f.g.Nodes[id].Inputs {
+		if !f.done[in] {
+			f.t.Errorf("node %d was looked up before its input %d was done", id, in)
+		}
+	}
+}
+
+func (f *fakeRunner) Lookup(id int32) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inputsDone(id)
+	if f.cached != nil && f.cached(id) {
+		f.done[id] = true
+		return true, nil
+	}
+	return false, nil
+}
+
+func (f *fakeRunner) Prepare(ctx context.Context, id int32) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.prepared[id] = true
+	return nil
+}
+
+func (f *fakeRunner) Run(ctx context.Context, id int32) error {
+	f.mu.Lock()
+	if !f.prepared[id] {
+		f.t.Errorf("node %d ran unprepared", id)
+	}
+	f.ran = append(f.ran, id)
+	f.running++
+	f.most = max(f.most, f.running)
+	f.mu.Unlock()
+	var err error
+	if f.run != nil {
+		err = f.run(ctx, id)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.running--
+	if f.fails[id] {
+		return errors.New("planned failure")
+	}
+	if err == nil {
+		f.done[id] = true
+	}
+	return err
+}
+
+func (f *fakeRunner) Skip(id, cause int32)     { f.skipped[id] = cause }
+func (f *fakeRunner) Fail(id int32, err error) { f.failed = append(f.failed, id) }
+
+func TestSchedule100000Nodes(t *testing.T) {
+	g := layered(100_000, 7)
+	f := newFake(t, g)
+	began := time.Now()
+	if err := schedule(context.Background(), g, make([]float64, len(g.Nodes)), limits{Jobs: 8, Prepares: 4}, f); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.done) != len(g.Nodes) || len(f.ran) != len(g.Nodes) {
+		t.Errorf("%d nodes done and %d run, of %d", len(f.done), len(f.ran), len(g.Nodes))
+	}
+	if f.most > 8 {
+		t.Errorf("%d nodes ran at once; 8 are allowed", f.most)
+	}
+	t.Logf("%d nodes in %s, %.1f µs a node", len(g.Nodes), time.Since(began), float64(time.Since(began).Microseconds())/float64(len(g.Nodes)))
+}
+
+func TestScheduleNothingToDo100000Nodes(t *testing.T) {
+	g := layered(100_000, 8)
+	f := newFake(t, g)
+	f.cached = func(int32) bool { return true }
+	if err := schedule(context.Background(), g, make([]float64, len(g.Nodes)), limits{Jobs: 2, Prepares: 2}, f); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.ran) != 0 || len(f.done) != len(g.Nodes) {
+		t.Errorf("%d nodes ran and %d are done; none and %d are wanted", len(f.ran), len(f.done), len(g.Nodes))
+	}
+}
+
+// TestScheduleLongestPathFirst simulates time: with two jobs, the order by longest
+// remaining path must come close to the bound max(critical path, work/2), and must
+// not be worse than the order by id.
+func TestScheduleLongestPathFirst(t *testing.T) {
+	g := layered(2000, 3)
+	rng := rand.New(rand.NewPCG(5, 5))
+	weights := make([]float64, len(g.Nodes))
+	work := 0.0
+	for i := range weights {
+		weights[i] = 1 + 100*rng.Float64()*rng.Float64()*rng.Float64()
+		work += weights[i]
+	}
+	const jobs = 16
+	p := priorities(g, weights)
+	critical := 0.0
+	for _, x := range p {
+		critical = max(critical, x)
+	}
+	bound := max(critical, work/jobs)
+	byID := make([]float64, len(p))
+	got, naive := simulate(g, weights, p, jobs), simulate(g, weights, byID, jobs)
+	t.Logf("bound %.0f s, longest path first %.0f s, by id %.0f s", bound, got, naive)
+	if got > naive || got > 1.10*bound {
+		t.Errorf("longest path first takes %.0f s; by id %.0f s, bound %.0f s", got, naive, bound)
+	}
+}
+
+// simulate is the makespan of list scheduling with the given priorities.
+func simulate(g *Graph, weights, priority []float64, jobs int) float64 {
+	waiting, dependents := g.degrees()
+	ready := &queue{priority: priority}
+	for id, n := range waiting {
+		if n == 0 {
+			ready.push(int32(id))
+		}
+	}
+	// The nodes that run are a heap by the time at which they end.
+	ends := make([]float64, len(g.Nodes))
+	running := &queue{priority: ends} // negative times: the earliest first
+	now := 0.0
+	for ready.Len() > 0 || running.Len() > 0 {
+		for running.Len() < jobs && ready.Len() > 0 {
+			id := ready.pop()
+			ends[id] = -(now + weights[id])
+			running.push(id)
+		}
+		id := heap.Pop(running).(int32)
+		now = -ends[id]
+		for _, d := range dependents[id] {
+			if waiting[d]--; waiting[d] == 0 {
+				ready.push(d)
+			}
+		}
+	}
+	return now
+}
+
+func chain(n int) *Graph {
+	g := &Graph{}
+	for id := range n {
+		node := &Node{ID: int32(id)}
+		if id > 0 {
+			node.Inputs = []int32{int32(id - 1)}
+		}
+		g.Nodes = append(g.Nodes, node)
+	}
+	return g
+}
+
+func TestScheduleFailureStops(t *testing.T) {
+	g := chain(5)
+	f := newFake(t, g)
+	f.fails[2] = true
+	err := schedule(context.Background(), g, make([]float64, 5), limits{Jobs: 2, Prepares: 1}, f)
+	if !errors.Is(err, errFailed) {
+		t.Errorf("error %v, want errFailed", err)
+	}
+	if len(f.skipped) != 2 || f.skipped[3] != 2 || f.skipped[4] != 2 {
+		t.Errorf("skipped %v, want 3 and 4 because of 2", f.skipped)
+	}
+}
+
+func TestScheduleKeepGoing(t *testing.T) {
+	g := layered(500, 9)
+	f := newFake(t, g)
+	f.fails[30] = true
+	err := schedule(context.Background(), g, make([]float64, 500), limits{Jobs: 4, Prepares: 4, KeepGoing: true}, f)
+	if !errors.Is(err, errFailed) {
+		t.Errorf("error %v, want errFailed", err)
+	}
+	needs := map[int32]bool{}
+	for _, id := range g.Dependents(30) {
+		needs[id] = true
+	}
+	if len(needs) == 0 {
+		t.Fatal("node 30 has no dependents: the test shows nothing")
+	}
+	for id := range int32(500) {
+		_, skipped := f.skipped[id]
+		if skipped != needs[id] {
+			t.Errorf("node %d: skipped is %v, want %v", id, skipped, needs[id])
+		}
+		if !skipped && id != 30 && !f.done[id] {
+			t.Errorf("node %d was neither skipped nor done", id)
+		}
+	}
+}
+
+func TestScheduleCancel(t *testing.T) {
+	g := layered(200, 2)
+	f := newFake(t, g)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	why := errors.New("enough")
+	f.run = func(ctx context.Context, id int32) error {
+		if id == 20 {
+			cancel(why)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return nil
+	}
+	if err := schedule(ctx, g, make([]float64, 200), limits{Jobs: 3, Prepares: 3}, f); !errors.Is(err, why) {
+		t.Errorf("error %v, want the cause of the cancellation", err)
+	}
+	if f.running != 0 {
+		t.Errorf("%d workers are still running", f.running)
+	}
+	if len(f.failed) != 0 {
+		t.Errorf("nodes %v are reported as failed; they were cancelled", f.failed)
+	}
+}
+
+func TestCyclesAreAllReported(t *testing.T) {
+	// 0 <-> 1, 2 -> 3 -> 4 -> 2, 5 -> 5, 6 -> 0
+	g := &Graph{}
+	for id := range 7 {
+		g.Nodes = append(g.Nodes, &Node{ID: int32(id), Label: fmt.Sprintf("//n%d", id)})
+	}
+	for _, e := range [][2]int32{{0, 1}, {1, 0}, {2, 3}, {3, 4}, {4, 2}, {5, 5}, {6, 0}} {
+		g.Nodes[e[0]].edges = append(g.Nodes[e[0]].edges, edge{kind: depEdge, to: e[1]})
+	}
+	g.close()
+	diags := g.checkCycles()
+	sizes := map[string]int{}
+	for _, d := range diags {
+		sizes[d.Summary]++
+	}
+	want := map[string]int{"dependency cycle of 2 nodes": 1, "dependency cycle of 3 nodes": 1, "dependency cycle of 1 nodes": 1}
+	if fmt.Sprint(sizes) != fmt.Sprint(want) {
+		t.Errorf("cycles %v, want %v", sizes, want)
+	}
+}

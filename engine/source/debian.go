@@ -1,0 +1,445 @@
+package source
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// poolRemedy is what to do about a file that has left the archive's pool, as files do at a point release.
+const poolRemedy = "give --mirror a folder or archive address that has it, use a shared cache, or declare another origin (url) and update the lock file with `vfsb fetch --update`"
+
+// poolFile is a file of the archive's pool.
+type poolFile struct {
+	path, sha256 string
+	size         int64
+}
+
+// aptIndex is a repository's index: the files of its pool by digest, orig tarballs by source package.
+type aptIndex struct {
+	bySHA256 map[string]poolFile
+	origs    map[string][]poolFile
+}
+
+// orig matches the main orig tarball of a source package, not its signature nor a further component.
+var orig = regexp.MustCompile(`^[^/]+\.orig\.tar\.[a-z0-9]+$`)
+
+// readIndexes reads the Sources or Packages files in the root's lists folder.
+func readIndexes(r *aptRoot, suffix string) (*aptIndex, error) {
+	names, err := filepath.Glob(filepath.Join(r.dir, "state/lists/*"+suffix))
+	if err != nil {
+		return nil, err
+	}
+	x := &aptIndex{bySHA256: map[string]poolFile{}, origs: map[string][]poolFile{}}
+	for _, name := range names {
+		in, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		err = x.read(in, suffix == "_Sources")
+		in.Close()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Base(name), err)
+		}
+	}
+	return x, nil
+}
+
+// read adds an index file's stanzas. Of Sources only orig tarballs are kept.
+func (x *aptIndex) read(in *os.File, sources bool) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 64<<10), 4<<20)
+	var pkg, dir, field string
+	var files []poolFile
+	deb := poolFile{}
+	flush := func() {
+		for _, p := range files {
+			p.path = path.Join(dir, p.path)
+			if !filepath.IsLocal(p.path) {
+				continue
+			}
+			x.bySHA256[p.sha256] = p
+			x.origs[pkg] = append(x.origs[pkg], p)
+		}
+		if filepath.IsLocal(deb.path) && deb.sha256 != "" {
+			x.bySHA256[deb.sha256] = deb
+		}
+		pkg, dir, field, files, deb = "", "", "", files[:0], poolFile{}
+	}
+	for lines.Scan() {
+		line := lines.Text()
+		if line == "" {
+			flush()
+			continue
+		}
+		if line[0] == ' ' {
+			if !sources || field != "Checksums-Sha256" {
+				continue
+			}
+			words := strings.Fields(line)
+			if len(words) != 3 || !orig.MatchString(words[2]) {
+				continue
+			}
+			size, err := strconv.ParseInt(words[1], 10, 64)
+			if err != nil || !hex64.MatchString(words[0]) {
+				return fmt.Errorf("source %s: odd checksum line %q", pkg, line)
+			}
+			files = append(files, poolFile{path: words[2], sha256: words[0], size: size})
+			continue
+		}
+		var value string
+		field, value, _ = strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch field {
+		case "Package":
+			pkg = value
+		case "Directory":
+			dir = value
+		case "Filename":
+			deb.path = value
+		case "SHA256":
+			deb.sha256 = value
+		case "Size":
+			deb.size, _ = strconv.ParseInt(value, 10, 64)
+		}
+	}
+	flush()
+	return lines.Err()
+}
+
+// index returns the index of a suite's sources (kind "deb-src") or packages ("deb"). With force it is fetched again, once
+// a run.
+func (f *Fetcher) index(ctx context.Context, kind, suite, arch string, components []string, force bool) (*aptIndex, error) {
+	m, err := f.aptMachine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := f.apt.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	r, err := f.aptRoot(m, kind, suite, arch, components)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := f.update(ctx, r, force)
+	if err != nil {
+		return nil, err
+	}
+	if x := f.apt.indexes[r.dir]; x != nil && !changed {
+		return x, nil
+	}
+	suffix := "_Packages"
+	if kind == "deb-src" {
+		suffix = "_Sources"
+	}
+	x, err := readIndexes(r, suffix)
+	if err != nil {
+		return nil, err
+	}
+	if f.apt.indexes == nil {
+		f.apt.indexes = map[string]*aptIndex{}
+	}
+	f.apt.indexes[r.dir] = x
+	return x, nil
+}
+
+// findOrig looks a source's orig tarball up in the index of its suite. A digest that is not there has it fetched again.
+func (f *Fetcher) findOrig(ctx context.Context, s Spec) (poolFile, error) {
+	want := s.debianSHA256()
+	for _, force := range []bool{f.Update, true} {
+		x, err := f.index(ctx, "deb-src", s.Debian.Suite, debianArch(), []string{"main"}, force)
+		if err != nil {
+			return poolFile{}, fmt.Errorf("%s: source %s: Debian's index of %s: %w", s.Pos, s.ID, s.Debian.Suite, err)
+		}
+		if p, ok := x.bySHA256[want]; ok {
+			return p, nil
+		}
+		if !force {
+			continue
+		}
+		var has []string
+		for _, p := range x.origs[s.Debian.Source] {
+			if s.Debian.File == "" || s.Debian.File == path.Base(p.path) {
+				has = append(has, fmt.Sprintf("%s, sha256 %s", path.Base(p.path), p.sha256))
+			}
+		}
+		if len(has) == 0 {
+			return poolFile{}, fmt.Errorf("%s: source %s: Debian %s has no orig tarball of a source package %s; declare another suite or source, or a url",
+				s.Pos, s.ID, s.Debian.Suite, s.Debian.Source)
+		}
+		return poolFile{}, fmt.Errorf("%s: source %s: Debian %s has no file of sha256 %s, but\n  %s\n  %s", s.Pos, s.ID,
+			s.Debian.Suite, want, strings.Join(has, "\n  "), poolRemedy)
+	}
+	panic("BUG: unreachable")
+}
+
+// resolveDebian makes the lock entry of a source's orig tarball, from the index alone.
+func (f *Fetcher) resolveDebian(ctx context.Context, s Spec) (Entry, error) {
+	p, err := f.findOrig(ctx, s)
+	if err != nil {
+		if ctx.Err() != nil {
+			return Entry{}, context.Cause(ctx)
+		}
+		// Without an index, the store or a mirror may still have the file.
+		d, getErr := f.get(ctx, s.debianFile(poolFile{size: -1}, nil))
+		if getErr != nil {
+			return Entry{}, err
+		}
+		return Entry{Origin: DebianOrigin, Filename: s.filename(s.debianFile(poolFile{}, nil).name), SHA256: d.Hex(), Size: d.Size}, nil
+	}
+	return Entry{Origin: DebianOrigin, Filename: s.filename(p.path), SHA256: p.sha256, Size: p.size, Path: p.path}, nil
+}
+
+// debianFile describes the orig tarball at the archives' addresses to get.
+func (s Spec) debianFile(p poolFile, bases []string) file {
+	w := file{id: s.ID, pos: s.Pos, what: "source " + s.ID, sha256: s.debianSHA256(), size: p.size, pool: p.path, remedy: poolRemedy}
+	switch {
+	case p.path != "":
+		w.name = path.Base(p.path)
+	case s.Debian.File != "":
+		w.name = s.Debian.File
+	case s.Filename != "":
+		w.name = s.Filename
+	default:
+		w.name = s.Debian.Source + ".orig.tar"
+	}
+	for _, base := range bases {
+		w.urls = append(w.urls, join(base, p.path))
+	}
+	return w
+}
+
+// fetchDebian fetches the orig tarball that the lock file names: at its pool path, else wherever the index now has it.
+func (f *Fetcher) fetchDebian(ctx context.Context, s Spec, e Entry) error {
+	get := func(p poolFile, bases []string) error {
+		w := s.debianFile(p, bases)
+		w.sha256 = e.SHA256
+		_, err := f.get(ctx, w)
+		return err
+	}
+	return f.fromPool(ctx, s.Debian.Suite, poolFile{e.Path, e.SHA256, e.Size}, get, func() (poolFile, error) { return f.findOrig(ctx, s) })
+}
+
+// fromPool gets a file at its recorded path, and if no archive has it there, where find says it is now.
+func (f *Fetcher) fromPool(ctx context.Context, suite string, p poolFile, get func(poolFile, []string) error, find func() (poolFile, error)) error {
+	if f.Offline {
+		return get(p, nil)
+	}
+	m, err := f.aptMachine(ctx)
+	if err != nil {
+		if getErr := get(p, nil); getErr != nil {
+			return fmt.Errorf("%w\n  %w", getErr, err)
+		}
+		return nil
+	}
+	bases := m.bases(suite)
+	err = errors.New("no path is recorded")
+	if p.path != "" {
+		err = get(p, bases)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	var gone *unavailableError
+	if p.path != "" && !(errors.As(err, &gone) && gone.notFound) {
+		return err
+	}
+	now, findErr := find()
+	if findErr != nil {
+		if p.path == "" {
+			if getErr := get(p, nil); getErr == nil { // a mirror
+				return nil
+			}
+			return findErr
+		}
+		return fmt.Errorf("%w\n%w", err, findErr)
+	}
+	if now.path == p.path {
+		return err
+	}
+	return get(poolFile{now.path, p.sha256, p.size}, bases)
+}
+
+func (s AptSeed) arch() string {
+	if s.Arch == "" {
+		return debianArch()
+	}
+	return s.Arch
+}
+
+func (s AptSeed) components() []string {
+	if len(s.Components) == 0 {
+		return []string{"main"}
+	}
+	return slices.Sorted(slices.Values(s.Components))
+}
+
+func (s AptSeed) errorf(format string, args ...any) error {
+	return fmt.Errorf("%s: seed %s: %w", s.Pos, s.ID, fmt.Errorf(format, args...))
+}
+
+// ResolveApt returns the packages of a seed, sorted by name: those that the lock file records for this very declaration,
+// else what apt resolves with the machine's repositories and nothing installed, which is added to f.Lock.
+func (f *Fetcher) ResolveApt(ctx context.Context, s AptSeed) ([]Deb, error) {
+	if s.Suite == "" || len(s.Packages) == 0 {
+		return nil, s.errorf("wants a suite and packages")
+	}
+	for _, word := range append([]string{s.Suite, s.arch()}, append(s.components(), s.Packages...)...) {
+		if !aptWord.MatchString(word) {
+			return nil, s.errorf("%q is not a name that apt knows", word)
+		}
+	}
+	key, fingerprint := s.ID+":"+s.arch(), s.fingerprint()
+	if debs, ok := f.Lock.Seed(key, fingerprint); ok && !f.again("seed "+key) {
+		return debs, nil
+	}
+	if f.Offline {
+		return nil, s.errorf("%w (--offline), nor in the lock file; run once with the network on, or commit the lock file of someone who did", ErrOffline)
+	}
+	m, err := f.aptMachine(ctx)
+	if err != nil {
+		return nil, s.noApt(err)
+	}
+	debs, err := f.resolveApt(ctx, m, s)
+	if err != nil {
+		return nil, err
+	}
+	f.Lock.SetSeed(key, fingerprint, debs)
+	f.done("seed " + key)
+	return debs, nil
+}
+
+// aptWord matches names of packages (with =version or :arch), suites and components; never an option.
+var aptWord = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.+~:=_/-]*$`)
+
+// noApt says what to do without apt.
+func (s AptSeed) noApt(err error) error {
+	return s.errorf("%w\n  an apt seed is resolved with the machine's own apt; here, do one of these:\n"+
+		"  declare `image { … }` with an OCI image or rootfs tarball by digest in place of the apt block;\n"+
+		"  take the lock file of a machine that has apt, and give --mirror an archive's address or a folder with the packages;\n"+
+		"  use a shared cache that has the seed's layer", err)
+}
+
+func (f *Fetcher) resolveApt(ctx context.Context, m *machine, s AptSeed) ([]Deb, error) {
+	unlock, err := f.apt.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	r, err := f.aptRoot(m, "deb", s.Suite, s.arch(), s.components())
+	if err != nil {
+		return nil, s.errorf("%w", err)
+	}
+	if _, err := f.update(ctx, r, f.Update); err != nil {
+		return nil, s.errorf("package index of %s: %w", s.Suite, err)
+	}
+	release, err := f.Store.Lock(ctx, "apt-"+filepath.Base(r.dir))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	packages := slices.Compact(slices.Sorted(slices.Values(s.Packages)))
+	out, err := r.run(ctx, append([]string{"--print-uris", "-y", "--no-install-recommends", "install"}, packages...)...)
+	if err != nil {
+		return nil, s.errorf("%w", err)
+	}
+	debs, err := parseURIs(string(out), r.bases)
+	if err != nil {
+		return nil, s.errorf("apt-get --print-uris: %w", err)
+	}
+	return debs, nil
+}
+
+// parseURIs reads lines of apt-get --print-uris: 'address' name_version_arch.deb size SHA256:hex.
+func parseURIs(out string, bases []string) ([]Deb, error) {
+	var debs []Deb
+	for line := range strings.Lines(out) {
+		rest, ok := strings.CutPrefix(line, "'")
+		if !ok {
+			continue
+		}
+		uri, rest, _ := strings.Cut(rest, "' ")
+		words := strings.Fields(rest)
+		if len(words) != 3 {
+			return nil, fmt.Errorf("odd line %q", strings.TrimSpace(line))
+		}
+		sum, ok := strings.CutPrefix(words[2], "SHA256:")
+		if !ok {
+			return nil, fmt.Errorf("%s has no SHA-256", words[0])
+		}
+		name, err := url.PathUnescape(strings.TrimSuffix(words[0], ".deb"))
+		parts := strings.Split(name, "_")
+		if err != nil || len(parts) != 3 {
+			return nil, fmt.Errorf("odd file name %q", words[0])
+		}
+		size, err := strconv.ParseInt(words[1], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("odd size in %q", strings.TrimSpace(line))
+		}
+		d := Deb{Package: parts[0], Version: parts[1], Arch: parts[2], SHA256: sum, Size: size}
+		for _, base := range bases {
+			if p, ok := strings.CutPrefix(uri, base+"/"); ok {
+				if d.Path, err = url.PathUnescape(p); err != nil {
+					return nil, err
+				}
+				d.Path = path.Clean(d.Path)
+			}
+		}
+		if d.Path == "" {
+			return nil, fmt.Errorf("%s does not lie in the archive", uri)
+		}
+		if err := checkLocked(d.SHA256, d.Size, d.Path); err != nil {
+			return nil, fmt.Errorf("%s: %w", words[0], err)
+		}
+		debs = append(debs, d)
+	}
+	if len(debs) == 0 {
+		return nil, errors.New("no packages")
+	}
+	slices.SortFunc(debs, compareDebs)
+	return debs, nil
+}
+
+// FetchDeb puts a package of a seed into the store.
+func (f *Fetcher) FetchDeb(ctx context.Context, s AptSeed, d Deb) error {
+	want, err := d.Digest()
+	if err != nil {
+		return s.errorf("package %s: %w", d.Package, err)
+	}
+	if f.Store.HasBlob(want) {
+		return nil
+	}
+	get := func(p poolFile, bases []string) error {
+		w := file{id: s.ID + " " + d.Package, pos: s.Pos, what: "seed " + s.ID + ": package " + d.Package, name: path.Base(d.Path),
+			sha256: d.SHA256, size: d.Size, pool: p.path,
+			remedy: "the archive may have replaced it: resolve again with `vfsb seed update`, give --mirror an archive address or a folder that has it, or use a shared cache (`vfsb seed export` fills one)"}
+		for _, base := range bases {
+			w.urls = append(w.urls, join(base, p.path))
+		}
+		_, err := f.get(ctx, w)
+		return err
+	}
+	find := func() (poolFile, error) {
+		x, err := f.index(ctx, "deb", s.Suite, s.arch(), s.components(), true)
+		if err != nil {
+			return poolFile{}, s.errorf("package index of %s: %w", s.Suite, err)
+		}
+		p, ok := x.bySHA256[d.SHA256]
+		if !ok {
+			return poolFile{}, s.errorf("package %s %s has left the archive's index of %s", d.Package, d.Version, s.Suite)
+		}
+		return p, nil
+	}
+	return f.fromPool(ctx, s.Suite, poolFile{d.Path, d.SHA256, d.Size}, get, find)
+}

@@ -1,0 +1,288 @@
+package source
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vfsb/cache"
+)
+
+// maxSize bounds a download whose size is not known beforehand. The largest sources (kernels, compilers) have 150 MB.
+const maxSize = 16 << 30
+
+// A file is what get looks for, and where.
+type file struct {
+	id, pos string
+	what    string // for errors: "source bash/bash"
+	name    string // file name, for mirrors
+	sha256  string
+	size    int64    // -1: unknown
+	pool    string   // Debian pool path, for mirrors; may be empty
+	urls    []string // http, https, file or copy
+	quick   bool     // connect with little patience, because there is an alternative
+	client  *http.Client
+	header  http.Header
+	remedy  string // what to do when nothing has it; empty: the usual
+}
+
+func (w file) errorf(format string, args ...any) error {
+	return fmt.Errorf("%s: %s: %w", w.pos, w.what, fmt.Errorf(format, args...))
+}
+
+// A ChecksumError is content that is not what was declared.
+type ChecksumError struct {
+	Pos, What, URL string
+	Want, Got      string // SHA-256, hex; Got is empty if the size alone gave it away
+	WantSize, Size int64  // WantSize is -1 if the size was unknown
+}
+
+func (e *ChecksumError) Error() string {
+	const remedy = "\n  if the authors replaced the file, check the new one and declare its digest; else use another url or --mirror"
+	if e.Got == "" {
+		return fmt.Sprintf("%s: %s: wrong size from %s\n  recorded %d bytes\n  received %d bytes%s", e.Pos, e.What, e.URL,
+			e.WantSize, e.Size, remedy)
+	}
+	return fmt.Sprintf("%s: %s: wrong sha256 from %s\n  declared %s\n  received %s (%d bytes)%s", e.Pos, e.What, e.URL,
+		e.Want, e.Got, e.Size, remedy)
+}
+
+// get puts a file into the store and returns its digest: from the mirrors, from the shared cache, from its URLs. Callers
+// that want the same file share one download, inside this process and between processes.
+func (f *Fetcher) get(ctx context.Context, w file) (cache.Digest, error) {
+	if d, ok := f.Store.FindBlob(w.sha256); ok {
+		return d, w.checkSize(d)
+	}
+	return f.flights.do(ctx, w.sha256+" "+strings.Join(w.urls, " "), func(ctx context.Context) (cache.Digest, error) {
+		unlock, err := f.Store.Lock(ctx, "source-"+w.sha256)
+		if err != nil {
+			return cache.Digest{}, w.errorf("lock: %w", err)
+		}
+		defer unlock()
+		if d, ok := f.Store.FindBlob(w.sha256); ok { // another process was faster
+			return d, w.checkSize(d)
+		}
+		if err := os.MkdirAll(filepath.Join(f.Store.Dir(), "partial"), 0o700); err != nil {
+			return cache.Digest{}, w.errorf("%w", err)
+		}
+		return f.getFrom(ctx, w)
+	})
+}
+
+// checkSize compares the size of verified content with the one that the lock file or an index told.
+func (w file) checkSize(d cache.Digest) error {
+	if w.size >= 0 && d.Size != w.size {
+		return w.errorf("the recorded size is %d, but the file of sha256 %s has %d bytes; remove its line from the lock file", w.size, w.sha256, d.Size)
+	}
+	return nil
+}
+
+func (f *Fetcher) getFrom(ctx context.Context, w file) (cache.Digest, error) {
+	d, ok, err := f.fromMirrors(ctx, w)
+	if ok || err != nil {
+		return d, err
+	}
+	if f.Pull != nil && w.size >= 0 {
+		d, err := digest(w.sha256, w.size)
+		if err == nil && f.Pull(ctx, d) && f.Store.HasBlob(d) {
+			return d, nil
+		}
+	}
+	remedy := w.remedy
+	if remedy == "" {
+		remedy = "give --mirror a folder or address that has it, or use a shared cache"
+	}
+	var tried []string
+	notFound := false
+	var wrong *ChecksumError
+	for _, u := range w.urls {
+		if path, ok := localPath(u); ok {
+			d, err := f.copyLocal(w, path)
+			if err == nil {
+				return d, nil
+			}
+			errors.As(err, &wrong)
+			notFound = notFound || isNotFound(err)
+			tried = append(tried, fmt.Sprintf("%s: %v", u, err))
+			continue
+		}
+		if f.Offline {
+			continue
+		}
+		d, err := f.download(ctx, w, u)
+		if err == nil {
+			return d, nil
+		}
+		if ctx.Err() != nil {
+			return cache.Digest{}, context.Cause(ctx)
+		}
+		if errors.As(err, &wrong) {
+			f.note(w.id, u, "wrong content, trying elsewhere")
+			continue
+		}
+		notFound = notFound || isNotFound(err)
+		tried = append(tried, fmt.Sprintf("%s: %v", u, err))
+	}
+	if wrong != nil {
+		return cache.Digest{}, wrong
+	}
+	if f.Offline {
+		return cache.Digest{}, w.errorf("%w (--offline); fetch it with the network on, or %s", ErrOffline, remedy)
+	}
+	if len(tried) == 0 {
+		return cache.Digest{}, w.errorf("nothing has %s: %s", w.sha256, remedy)
+	}
+	return cache.Digest{}, w.errorf("cannot be fetched: %s\n  %w", remedy, &unavailableError{tried, notFound})
+}
+
+// unavailableError lists what was tried in vain.
+type unavailableError struct {
+	tried    []string
+	notFound bool // a server answered that it has no such file
+}
+
+func (e *unavailableError) Error() string { return strings.Join(e.tried, "\n  ") }
+
+// fromMirrors looks in the mirrors. What a mirror has under the right name with the wrong bytes is passed over.
+func (f *Fetcher) fromMirrors(ctx context.Context, w file) (cache.Digest, bool, error) {
+	names := []string{"sha256/" + w.sha256, w.name, w.sha256}
+	if w.pool != "" {
+		names = append([]string{w.pool}, names...)
+	}
+	for _, m := range f.Mirrors {
+		folder, local := localPath(m)
+		if !local && f.Offline {
+			continue
+		}
+		for _, name := range names {
+			var d cache.Digest
+			var err error
+			if local {
+				d, err = f.copyLocal(w, filepath.Join(folder, filepath.FromSlash(name)))
+			} else {
+				quick := w
+				quick.quick, quick.client, quick.header = true, nil, nil
+				d, err = f.download(ctx, quick, join(m, name))
+			}
+			if err == nil {
+				return d, true, nil
+			}
+			if ctx.Err() != nil {
+				return cache.Digest{}, false, context.Cause(ctx)
+			}
+			var wrong *ChecksumError
+			if errors.As(err, &wrong) {
+				f.note(w.id, wrong.URL, "the mirror has other content under this name")
+				continue
+			}
+			if isNotFound(err) {
+				continue
+			}
+			var dead *deadError
+			if !errors.As(err, &dead) {
+				f.note(w.id, m, fmt.Sprintf("mirror: %v", err))
+			}
+			break // the mirror itself fails
+		}
+	}
+	return cache.Digest{}, false, nil
+}
+
+// localPath returns the path that s names, unless s is an address in the network.
+func localPath(s string) (string, bool) {
+	for _, scheme := range []string{"file:", "copy:"} {
+		if rest, ok := strings.CutPrefix(s, scheme); ok {
+			if p, err := url.PathUnescape(rest); err == nil {
+				rest = p
+			}
+			if after, ok := strings.CutPrefix(rest, "//"); ok { // file://host/path: the host is this machine
+				_, p, _ := strings.Cut(after, "/")
+				rest = "/" + p
+			}
+			return rest, true
+		}
+	}
+	return s, !strings.Contains(s, "://")
+}
+
+// join appends a relative path to a base address.
+func join(base, path string) string {
+	u := url.URL{Path: path}
+	return strings.TrimRight(base, "/") + "/" + strings.TrimPrefix(u.EscapedPath(), "./")
+}
+
+func isNotFound(err error) bool {
+	var status *statusError
+	return errors.Is(err, os.ErrNotExist) || errors.As(err, &status) && (status.code == 404 || status.code == 410)
+}
+
+// copyLocal puts a local file into the store if it is the wanted one.
+func (f *Fetcher) copyLocal(w file, path string) (cache.Digest, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return cache.Digest{}, err
+	}
+	defer in.Close()
+	if st, err := in.Stat(); err != nil || !st.Mode().IsRegular() {
+		return cache.Digest{}, fmt.Errorf("%s: not a file: %w", path, os.ErrNotExist)
+	}
+	return f.adopt(w, path, func(out io.Writer) error {
+		_, err := io.Copy(out, in)
+		return err
+	})
+}
+
+// adopt writes a temporary file below the store and puts it there if its content is the wanted one. An empty w.sha256
+// wants any content.
+func (f *Fetcher) adopt(w file, from string, write func(io.Writer) error) (cache.Digest, error) {
+	dir := filepath.Join(f.Store.Dir(), "partial")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return cache.Digest{}, err
+	}
+	tmp, err := os.CreateTemp(dir, "tmp-*")
+	if err != nil {
+		return cache.Digest{}, err
+	}
+	defer os.Remove(tmp.Name()) // gone when adopted
+	defer tmp.Close()
+	h := sha256.New()
+	count := &counter{w: io.MultiWriter(tmp, h)}
+	if err := write(count); err != nil {
+		return cache.Digest{}, err
+	}
+	sum := hex.EncodeToString(h.Sum(nil))
+	if w.sha256 != "" && sum != w.sha256 {
+		return cache.Digest{}, &ChecksumError{Pos: w.pos, What: w.what, URL: from, Want: w.sha256, Got: sum, WantSize: w.size, Size: count.n}
+	}
+	d, err := digest(sum, count.n)
+	if err != nil {
+		return cache.Digest{}, err
+	}
+	if err := tmp.Close(); err != nil {
+		return cache.Digest{}, err
+	}
+	if err := f.Store.AdoptFile(tmp.Name(), d); err != nil {
+		return cache.Digest{}, err
+	}
+	return d, w.checkSize(d)
+}
+
+// counter counts what is written through it.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,268 @@
+package source
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"vfsb/cache"
+)
+
+// gitName is the name of a repository: the last element of its address, without ".git".
+func (s Spec) gitName() string {
+	u := strings.TrimSuffix(strings.TrimRight(s.Git.URL, "/"), ".git")
+	if i := strings.LastIndexAny(u, "/:"); i >= 0 {
+		u = u[i+1:]
+	}
+	if !plainName(u) || strings.HasPrefix(u, "-") {
+		return path.Base(s.ID)
+	}
+	return u
+}
+
+// resolveGit makes the lock entry of a commit; to learn its digest it fetches it.
+func (f *Fetcher) resolveGit(ctx context.Context, s Spec) (Entry, error) {
+	want := s.SHA256
+	if e, ok := f.Lock.Source(s.ID); want == "" && ok && s.accepts(e) {
+		want = e.SHA256 // Update: a commit cannot change
+	}
+	d, err := f.fetchGit(ctx, s, want)
+	if err != nil {
+		return Entry{}, err
+	}
+	name := s.Filename
+	if name == "" {
+		name = s.gitName() + "-" + s.Git.Commit + ".tar"
+	}
+	return Entry{Origin: GitOrigin, Filename: name, SHA256: d.Hex(), Size: d.Size, Commit: s.Git.Commit}, nil
+}
+
+// fetchGit puts the tar of a commit into the store. want is its expected SHA-256, or "".
+func (f *Fetcher) fetchGit(ctx context.Context, s Spec, want string) (cache.Digest, error) {
+	w := file{id: s.ID, pos: s.Pos, what: "source " + s.ID, name: s.gitName() + "-" + s.Git.Commit + ".tar", sha256: want, size: -1}
+	if want != "" {
+		if d, ok := f.Store.FindBlob(want); ok {
+			return d, nil
+		}
+	}
+	return f.flights.do(ctx, "git "+s.Git.URL+" "+s.Git.Commit+" "+want, func(ctx context.Context) (cache.Digest, error) {
+		unlock, err := f.Store.Lock(ctx, "git-"+s.Git.Commit)
+		if err != nil {
+			return cache.Digest{}, w.errorf("lock: %w", err)
+		}
+		defer unlock()
+		if want != "" {
+			if d, ok := f.Store.FindBlob(want); ok {
+				return d, nil
+			}
+			if d, ok, err := f.fromMirrors(ctx, w); ok || err != nil {
+				return d, err
+			}
+		}
+		if f.Offline {
+			return cache.Digest{}, w.errorf("%w (--offline)", ErrOffline)
+		}
+		f.note(s.ID, s.Git.URL, "git fetch "+s.Git.Commit)
+		return f.exportGit(ctx, s, w)
+	})
+}
+
+// exportGit fetches a commit into a temporary repository and puts its tree into the store as a tar. The tar is made here
+// of the raw objects: git archive's bytes depend on its version, on tar.umask, on line-end settings, on filters and on
+// attributes.
+func (f *Fetcher) exportGit(ctx context.Context, s Spec, w file) (cache.Digest, error) {
+	parent := filepath.Join(f.Store.Dir(), "partial")
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return cache.Digest{}, w.errorf("%w", err)
+	}
+	dir, err := os.MkdirTemp(parent, "git-*")
+	if err != nil {
+		return cache.Digest{}, w.errorf("%w", err)
+	}
+	defer os.RemoveAll(dir)
+	g := gitRepo{dir}
+	if err := g.fetch(ctx, s.Git); err != nil {
+		if ctx.Err() != nil {
+			return cache.Digest{}, context.Cause(ctx)
+		}
+		return cache.Digest{}, w.errorf("commit %s of %s cannot be fetched; check both, or give --mirror a folder that has %s\n  %w", s.Git.Commit,
+			s.Git.URL, w.name, err)
+	}
+	members, err := g.list(ctx, s.Git.Commit)
+	if err != nil {
+		return cache.Digest{}, w.errorf("%w", err)
+	}
+	d, err := f.adopt(w, s.Git.URL, func(out io.Writer) error {
+		blobs, err := g.blobs(ctx)
+		if err != nil {
+			return err
+		}
+		err = writeTar(out, s.gitName()+"-"+s.Git.Commit, members, blobs.write)
+		if closeErr := blobs.close(); err == nil {
+			err = closeErr
+		}
+		return err
+	})
+	if err != nil {
+		return cache.Digest{}, w.errorf("%w", err)
+	}
+	f.notify(Progress{ID: s.ID, URL: s.Git.URL, Done: d.Size, Total: d.Size, Final: true})
+	return d, nil
+}
+
+// gitRepo is a bare repository in a folder of its own.
+type gitRepo struct{ dir string }
+
+// command prepares git with the user's configuration (credentials, insteadOf), but without prompts, and without the
+// variables that a hook or alias of git itself sets.
+func (g gitRepo) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "gc.auto=0", "-c", "maintenance.auto=false",
+		"-c", "core.hooksPath=/dev/null", "-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60"}, args...)...)
+	cmd.Dir = g.dir
+	for _, v := range os.Environ() {
+		switch name, _, _ := strings.Cut(v, "="); name {
+		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+			"GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_QUARANTINE_PATH":
+		default:
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	cmd.Env = append(cmd.Env, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// run runs git and returns its output; an error holds the last lines that it printed.
+func (g gitRepo) run(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := g.command(ctx, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		text := strings.TrimSpace(errs.String())
+		if n := len(text); n > 1000 {
+			text = text[n-1000:]
+		}
+		return nil, fmt.Errorf("git %s: %w: %s", args[0], err, text)
+	}
+	return out.Bytes(), nil
+}
+
+// fetch gets the commit alone, or if the server does not hand out single commits, all branches and tags.
+func (g gitRepo) fetch(ctx context.Context, at *Git) error {
+	format := "sha1"
+	if len(at.Commit) == 64 {
+		format = "sha256"
+	}
+	if _, err := g.run(ctx, "init", "-q", "--bare", "--template=", "--object-format="+format, "."); err != nil {
+		return err
+	}
+	_, shallowErr := g.run(ctx, "fetch", "-q", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", at.URL, at.Commit)
+	if shallowErr == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if _, err := g.run(ctx, "fetch", "-q", "--no-tags", "--no-recurse-submodules", "--", at.URL, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
+		return err
+	}
+	if _, err := g.run(ctx, "cat-file", "-e", at.Commit+"^{commit}"); err != nil {
+		return fmt.Errorf("no branch or tag holds it (%w)", shallowErr)
+	}
+	return nil
+}
+
+// list returns the files of a commit and the folders that hold them. A submodule is an empty folder.
+func (g gitRepo) list(ctx context.Context, commit string) ([]member, error) {
+	out, err := g.run(ctx, "ls-tree", "-r", "-t", "-z", "-l", "--full-tree", commit)
+	if err != nil {
+		return nil, err
+	}
+	members := []member{{mode: fs.ModeDir | 0o755}}
+	for line := range strings.SplitSeq(string(out), "\x00") {
+		if line == "" {
+			continue
+		}
+		head, name, _ := strings.Cut(line, "\t")
+		words := strings.Fields(head)
+		if len(words) != 4 || !filepath.IsLocal(name) {
+			return nil, fmt.Errorf("git ls-tree: odd line %q", line)
+		}
+		m := member{path: name, id: words[2]}
+		switch words[0] {
+		case "040000", "160000":
+			m.mode = fs.ModeDir | 0o755
+		case "120000":
+			target, err := g.run(ctx, "cat-file", "blob", m.id)
+			if err != nil {
+				return nil, err
+			}
+			m.mode, m.link = fs.ModeSymlink, string(target)
+		default:
+			m.mode = filePerm(words[0] == "100755")
+			if m.size, err = strconv.ParseInt(words[3], 10, 64); err != nil {
+				return nil, fmt.Errorf("git ls-tree: odd size in %q", line)
+			}
+		}
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// gitBlobs reads objects through one git process.
+type gitBlobs struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func (g gitRepo) blobs(ctx context.Context) (*gitBlobs, error) {
+	cmd := g.command(ctx, "cat-file", "--batch")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &gitBlobs{cmd, in, bufio.NewReaderSize(out, 64<<10)}, cmd.Start()
+}
+
+func (b *gitBlobs) write(w io.Writer, m member) error {
+	if _, err := io.WriteString(b.in, m.id+"\n"); err != nil {
+		return err
+	}
+	head, err := b.out.ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if want := fmt.Sprintf("%s blob %d\n", m.id, m.size); head != want {
+		return fmt.Errorf("git cat-file: %q", strings.TrimSpace(head))
+	}
+	if _, err := io.CopyN(w, b.out, m.size); err != nil {
+		return err
+	}
+	_, err = b.out.Discard(1)
+	return err
+}
+
+func (b *gitBlobs) close() error {
+	b.in.Close()
+	_, err := io.Copy(io.Discard, b.out)
+	if waitErr := b.cmd.Wait(); err == nil {
+		err = waitErr
+	}
+	return err
+}

@@ -1,0 +1,619 @@
+package source
+
+import (
+	"archive/tar"
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// UnpackOptions tells how archives become a root file system.
+type UnpackOptions struct {
+	// Alternatives are links to make: a path to its targets, separated by spaces, of which the first that exists is taken.
+	// A link none of whose targets exists is not made. See ToolAlternatives.
+	Alternatives map[string]string
+	Skeleton     bool     // write /etc/passwd, group, hosts, nsswitch.conf and shells, and make /dev, /proc, /tmp and the like
+	Drop         []string // doublestar globs of paths to leave out, usr/lib/gcc/**/lto1; a folder goes with all it holds
+
+	limits limits // zero: defaults
+}
+
+// limits refuse archives that are bombs: what an archive unpacks to may be floor bytes or ratio times its own size,
+// whichever is more, in at most entries entries. Debian's packages unpack to less than 20 times their size.
+type limits struct{ floor, ratio, entries int64 }
+
+func (l limits) orDefault() limits {
+	if l == (limits{}) {
+		return limits{floor: 256 << 20, ratio: 200, entries: 1 << 20}
+	}
+	return l
+}
+
+// documentation is what the tree of a Debian seed leaves out.
+var documentation = []string{"usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian", "etc/ld.so.cache"}
+
+// UnpackDebs unpacks Debian packages below dir, an empty folder, as one tree: without their scripts and without root,
+// what lies in /bin, /sbin and /lib* below /usr, with the links. Modes are kept, except that the owner can always read
+// and write; owners, times and extended attributes are not. Where two packages have a file, the later one's stays, so
+// the tree is a function of the list. An archive that leaves dir, or holds devices, is refused.
+func UnpackDebs(dir string, debs []*os.File, o UnpackOptions) error {
+	t, err := newTree(dir, o)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	t.merged = true
+	t.drop = append(slices.Clone(documentation), o.Drop...)
+	archives, err := t.stageAll(debs, func(in *os.File, size int64) (io.ReadCloser, error) { return openDeb(in, size) })
+	if err != nil {
+		return err
+	}
+	for i, items := range archives {
+		for _, it := range items {
+			if err := t.apply(it); err != nil {
+				return fmt.Errorf("%s: %s: %w", filepath.Base(debs[i].Name()), it.path, err)
+			}
+		}
+	}
+	return t.finish(o)
+}
+
+// UnpackImage unpacks the layers of an image, lowest first, or one rootfs tarball, below dir, an empty folder. Layers
+// are tars, compressed with gzip, xz, zstd, bzip2 or not at all; their whiteouts are applied. Device nodes below /dev are
+// left out, elsewhere refused; for the rest see UnpackDebs, except that nothing is moved below /usr.
+func UnpackImage(dir string, layers []*os.File, o UnpackOptions) error {
+	t, err := newTree(dir, o)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	t.image, t.drop = true, o.Drop
+	archives, err := t.stageAll(layers, func(in *os.File, size int64) (io.ReadCloser, error) {
+		return decompress(io.NewSectionReader(in, 0, size))
+	})
+	if err != nil {
+		return err
+	}
+	for i, items := range archives {
+		fail := func(it item, err error) error { return fmt.Errorf("layer %d: %s: %w", i+1, it.path, err) }
+		for _, it := range items { // a whiteout hides lower layers only, wherever it comes in its own
+			if err := t.whiteout(it); err != nil {
+				return fail(it, err)
+			}
+		}
+		for _, it := range items {
+			if strings.HasPrefix(path.Base(it.path), ".wh.") {
+				continue
+			}
+			if err := t.apply(it); err != nil {
+				return fail(it, err)
+			}
+		}
+	}
+	return t.finish(o)
+}
+
+// A tree is a root file system in the making. Every access goes through root, which refuses paths and links that lead
+// out of it. Archives are first staged side by side (their files' bytes below stage), then applied in order.
+type tree struct {
+	root   *os.Root
+	stage  string   // folder for the files' bytes, below root
+	merged bool     // /bin and the like are links to /usr/bin
+	image  bool     // an upper layer replaces whatever it finds
+	drop   []string // globs
+	limits limits
+	modes  map[string]uint32 // of folders, set at the end
+}
+
+// An item is an archive's entry, checked and with its bytes staged.
+type item struct {
+	path string
+	kind byte // tar's
+	mode uint32
+	link string // symlink: target; hard link: path of the first name
+	file string // path of the staged bytes
+}
+
+func newTree(dir string, o UnpackOptions) (*tree, error) {
+	for _, p := range o.Drop {
+		if !doublestar.ValidatePattern(p) {
+			return nil, fmt.Errorf("drop: bad pattern %q", p)
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	stage, err := os.MkdirTemp(dir, ".stage-*")
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	return &tree{root: root, stage: filepath.Base(stage), limits: o.limits.orDefault(), modes: map[string]uint32{}}, nil
+}
+
+func (t *tree) close() {
+	t.root.RemoveAll(t.stage)
+	t.root.Close()
+}
+
+// stageAll reads archives in parallel. The result has their items in the order of the archives.
+func (t *tree) stageAll(archives []*os.File, open func(*os.File, int64) (io.ReadCloser, error)) ([][]item, error) {
+	items := make([][]item, len(archives))
+	var g errgroup.Group
+	g.SetLimit(runtime.NumCPU())
+	for i, in := range archives {
+		g.Go(func() error {
+			st, err := in.Stat()
+			if err == nil {
+				var r io.ReadCloser
+				if r, err = open(in, st.Size()); err == nil {
+					items[i], err = t.stageTar(strconv.Itoa(i), r, st.Size())
+					r.Close()
+				}
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", filepath.Base(in.Name()), err)
+			}
+			return nil
+		})
+	}
+	return items, g.Wait()
+}
+
+// stageTar reads a tar, checks its entries and writes its files' bytes below the stage.
+func (t *tree) stageTar(name string, in io.Reader, size int64) ([]item, error) {
+	stage := path.Join(t.stage, name)
+	if err := t.root.Mkdir(stage, 0o700); err != nil {
+		return nil, err
+	}
+	limit := &limiter{r: in, left: max(t.limits.floor, t.limits.ratio*size)}
+	tr := tar.NewReader(bufio.NewReaderSize(limit, 128<<10))
+	var items []item
+	buf := make([]byte, 128<<10)
+	for n := int64(0); ; n++ {
+		h, err := tr.Next()
+		if err == io.EOF {
+			return items, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n >= t.limits.entries {
+			return nil, fmt.Errorf("more than %d entries", t.limits.entries)
+		}
+		it, ok, err := t.check(h)
+		if err != nil {
+			return nil, fmt.Errorf("entry %q: %w", h.Name, err)
+		}
+		if !ok {
+			continue
+		}
+		if it.kind == tar.TypeReg {
+			it.file = path.Join(stage, strconv.FormatInt(n, 10))
+			if err := t.writeFile(it, tr, buf); err != nil {
+				return nil, fmt.Errorf("entry %q: %w", h.Name, err)
+			}
+		}
+		items = append(items, it)
+	}
+}
+
+// limiter fails when more than left bytes are read: io.LimitReader would end the archive silently.
+type limiter struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limiter) Read(b []byte) (int, error) {
+	n, err := l.r.Read(b)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, errors.New("unpacks to much more than its size allows; is it a bomb?")
+	}
+	return n, err
+}
+
+func (t *tree) writeFile(it item, in io.Reader, buf []byte) error {
+	out, err := t.root.OpenFile(it.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if _, err := io.CopyBuffer(struct{ io.Writer }{out}, in, buf); err != nil {
+		return err
+	}
+	if err := out.Chmod(fileMode(it.mode)); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// fileMode turns tar's permission bits into Go's.
+func fileMode(mode uint32) fs.FileMode {
+	m := fs.FileMode(mode & 0o777)
+	for bit, flag := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if mode&bit != 0 {
+			m |= flag
+		}
+	}
+	return m
+}
+
+// check turns a header into an item. It reports false for entries to leave out.
+func (t *tree) check(h *tar.Header) (item, bool, error) {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return item{}, false, nil
+	}
+	name, err := cleanPath(h.Name)
+	if err != nil {
+		return item{}, false, err
+	}
+	if name == "." { // the root itself
+		return item{}, false, nil
+	}
+	it := item{path: name, kind: h.Typeflag, mode: uint32(h.Mode) & 0o7777, link: h.Linkname}
+	if t.merged {
+		if mergedNames[name] {
+			target := strings.TrimPrefix(h.Linkname, "/")
+			if h.Typeflag != tar.TypeDir && !(h.Typeflag == tar.TypeSymlink && path.Clean(target) == "usr/"+name) {
+				return item{}, false, errors.New("is neither a folder nor the link to it below /usr")
+			}
+			return item{}, false, nil // finish makes the link
+		}
+		it.path = mergedPath(name)
+	}
+	if t.dropped(it.path) {
+		return item{}, false, nil
+	}
+	switch it.kind {
+	case tar.TypeReg, tar.TypeGNUSparse:
+		it.kind = tar.TypeReg
+		it.mode |= 0o600
+	case tar.TypeDir:
+		it.mode |= 0o700
+	case tar.TypeFifo:
+		it.mode |= 0o600
+	case tar.TypeSymlink:
+		if h.Linkname == "" {
+			return item{}, false, errors.New("link without a target")
+		}
+		if !path.IsAbs(h.Linkname) && !filepath.IsLocal(path.Join(path.Dir(it.path), h.Linkname)) {
+			return item{}, false, fmt.Errorf("link to %q leaves the tree", h.Linkname)
+		}
+	case tar.TypeLink:
+		if it.link, err = cleanPath(h.Linkname); err != nil {
+			return item{}, false, fmt.Errorf("hard link to %q: %w", h.Linkname, err)
+		}
+		if t.merged {
+			it.link = mergedPath(it.link)
+		}
+	case tar.TypeChar, tar.TypeBlock:
+		if t.image && strings.HasPrefix(it.path, "dev/") {
+			return item{}, false, nil // the sandbox has its own
+		}
+		return item{}, false, errors.New("is a device; a seed has none")
+	default:
+		return item{}, false, fmt.Errorf("is of the unknown type %q", it.kind)
+	}
+	return it, true, nil
+}
+
+// cleanPath returns an archive's path without "./" and final "/".
+func cleanPath(name string) (string, error) {
+	if path.IsAbs(name) {
+		return "", errors.New("absolute path")
+	}
+	if name == "" || strings.ContainsRune(name, 0) {
+		return "", errors.New("no path")
+	}
+	if slices.Contains(strings.Split(name, "/"), "..") {
+		return "", errors.New("path with ..")
+	}
+	return path.Clean(name), nil
+}
+
+// mergedNames are the folders of / that lie below /usr.
+var mergedNames = map[string]bool{"bin": true, "sbin": true, "lib": true, "lib32": true, "lib64": true, "libx32": true}
+
+// mergedPath moves a path below /usr if it belongs there.
+func mergedPath(name string) string {
+	if first, _, _ := strings.Cut(name, "/"); mergedNames[first] {
+		return "usr/" + name
+	}
+	return name
+}
+
+func (t *tree) dropped(name string) bool {
+	for _, p := range t.drop {
+		if doublestar.MatchUnvalidated(p, name) || doublestar.MatchUnvalidated(p+"/**", name) {
+			return true
+		}
+	}
+	return false
+}
+
+// apply puts an item into the tree.
+func (t *tree) apply(it item) error {
+	if err := t.folder(path.Dir(it.path)); err != nil {
+		return err
+	}
+	old, err := t.root.Lstat(it.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil {
+		if done, err := t.replace(it, old); done || err != nil {
+			return err
+		}
+	}
+	switch it.kind {
+	case tar.TypeDir:
+		t.modes[it.path] = it.mode
+		return t.root.Mkdir(it.path, 0o700)
+	case tar.TypeSymlink:
+		return t.root.Symlink(it.link, it.path)
+	case tar.TypeLink:
+		st, err := t.root.Lstat(it.link)
+		if err != nil {
+			return fmt.Errorf("hard link: %w", err)
+		}
+		if st.IsDir() {
+			return fmt.Errorf("hard link to the folder %s", it.link)
+		}
+		return t.root.Link(it.link, it.path)
+	case tar.TypeFifo:
+		return t.mkfifo(it)
+	}
+	return t.root.Rename(it.file, it.path)
+}
+
+// replace makes way for an item where old lies. It reports true if nothing is left to do. A package's folder stays where
+// a link leads to one, and a link does not replace a folder, both as dpkg has it; an image's upper layer replaces all.
+func (t *tree) replace(it item, old fs.FileInfo) (done bool, err error) {
+	isDir := it.kind == tar.TypeDir
+	if isDir && old.IsDir() {
+		t.modes[it.path] = it.mode
+		return true, nil
+	}
+	if t.image {
+		if old.IsDir() {
+			t.forget(it.path)
+		}
+		return false, t.root.RemoveAll(it.path)
+	}
+	switch {
+	case isDir && old.Mode().Type() == fs.ModeSymlink:
+		if st, err := t.root.Stat(it.path); err == nil && st.IsDir() {
+			return true, nil
+		}
+		return false, errors.New("a folder lies where another package has a link")
+	case isDir:
+		return false, errors.New("a folder lies where another package has a file")
+	case old.IsDir() && it.kind == tar.TypeSymlink:
+		return true, nil
+	case old.IsDir():
+		return false, errors.New("a file lies where another package has a folder")
+	case it.kind == tar.TypeLink && it.link == it.path:
+		return true, nil
+	}
+	return false, t.root.Remove(it.path)
+}
+
+// forget drops what is noted of a folder that goes.
+func (t *tree) forget(dir string) {
+	maps.DeleteFunc(t.modes, func(p string, _ uint32) bool { return p == dir || strings.HasPrefix(p, dir+"/") })
+}
+
+// folder makes a folder that an archive implies but does not hold.
+func (t *tree) folder(dir string) error {
+	if dir == "." {
+		return nil
+	}
+	if st, err := t.root.Stat(dir); err == nil {
+		if !st.IsDir() {
+			return fmt.Errorf("%s is not a folder", dir)
+		}
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := t.folder(path.Dir(dir)); err != nil {
+		return err
+	}
+	t.modes[dir] = 0o755
+	return t.root.Mkdir(dir, 0o700)
+}
+
+func (t *tree) mkfifo(it item) error {
+	parent, err := t.root.Open(path.Dir(it.path))
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	if err := unix.Mkfifoat(int(parent.Fd()), path.Base(it.path), 0o600); err != nil {
+		return fmt.Errorf("make fifo: %w", err)
+	}
+	return t.root.Chmod(it.path, fileMode(it.mode))
+}
+
+// whiteout removes from lower layers what an image layer's .wh. entry names.
+func (t *tree) whiteout(it item) error {
+	dir, base := path.Split(it.path)
+	name, ok := strings.CutPrefix(base, ".wh.")
+	if !ok || strings.HasPrefix(name, ".wh.") && name != ".wh..opq" { // .wh..wh.plnk and the like: of no meaning here
+		return nil
+	}
+	dir = path.Clean(dir)
+	if name != ".wh..opq" {
+		if name == "" || name == "." || name == ".." {
+			return errors.New("odd whiteout")
+		}
+		target := path.Join(dir, name)
+		if target == t.stage {
+			return errors.New("odd whiteout")
+		}
+		t.forget(target)
+		return ignoreMissing(t.root.RemoveAll(target))
+	}
+	d, err := t.root.Open(dir)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		target := path.Join(dir, n)
+		if target == t.stage {
+			continue
+		}
+		t.forget(target)
+		if err := t.root.RemoveAll(target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// finish adds what no archive holds and sets the folders' modes.
+func (t *tree) finish(o UnpackOptions) error {
+	if t.merged {
+		if err := t.mergeLinks(); err != nil {
+			return err
+		}
+	}
+	if o.Skeleton {
+		if err := t.skeleton(); err != nil {
+			return err
+		}
+	}
+	for _, link := range slices.Sorted(maps.Keys(o.Alternatives)) {
+		if err := t.alternative(link, strings.Fields(o.Alternatives[link])); err != nil {
+			return fmt.Errorf("alternative %s: %w", link, err)
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(t.modes)) {
+		if err := t.root.Chmod(dir, fileMode(t.modes[dir])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mergeLinks makes /bin, /sbin, /lib, and the other /lib* that exist below /usr, links to there.
+func (t *tree) mergeLinks() error {
+	for _, name := range slices.Sorted(maps.Keys(mergedNames)) {
+		_, err := t.root.Stat("usr/" + name)
+		if errors.Is(err, fs.ErrNotExist) {
+			if len(name) > len("lib") && name != "sbin" {
+				continue
+			}
+			err = t.folder("usr/" + name)
+		}
+		if err != nil {
+			return err
+		}
+		if err := t.root.Symlink("usr/"+name, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alternative makes a link to the first of targets that exists.
+func (t *tree) alternative(link string, targets []string) error {
+	link = strings.TrimPrefix(link, "/")
+	if t.merged {
+		link = mergedPath(link)
+	}
+	for _, target := range targets {
+		at := path.Join(path.Dir(link), target)
+		if path.IsAbs(target) {
+			if at = target[1:]; t.merged {
+				at = mergedPath(at)
+			}
+		}
+		if _, err := t.root.Lstat(at); err != nil || at == link {
+			continue
+		}
+		if err := t.folder(path.Dir(link)); err != nil {
+			return err
+		}
+		if err := ignoreMissing(t.root.Remove(link)); err != nil {
+			return err
+		}
+		return t.root.Symlink(target, link)
+	}
+	return nil
+}
+
+// skeleton writes the files that Debian's maintainer scripts would, and that programs look for.
+func (t *tree) skeleton() error {
+	for dir, mode := range map[string]uint32{"dev": 0o755, "etc": 0o755, "proc": 0o755, "root": 0o700, "run": 0o755, "sys": 0o755,
+		"tmp": 0o1777, "var/tmp": 0o1777} {
+		if err := t.folder(dir); err != nil {
+			return err
+		}
+		t.modes[dir] = mode
+	}
+	for name, text := range skeletonFiles {
+		if err := t.root.RemoveAll(name); err != nil {
+			return err
+		}
+		if err := t.root.WriteFile(name, []byte(text), 0o600); err != nil {
+			return err
+		}
+		if err := t.root.Chmod(name, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var skeletonFiles = map[string]string{
+	"etc/passwd":        "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\nbin:x:2:2:bin:/bin:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+	"etc/group":         "root:x:0:\ndaemon:x:1:\nbin:x:2:\nsys:x:3:\nadm:x:4:\ntty:x:5:\ndisk:x:6:\nmail:x:8:\nnogroup:x:65534:\n",
+	"etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n",
+	"etc/hosts":         "127.0.0.1 localhost\n::1 localhost\n",
+	"etc/shells":        "/bin/sh\n/bin/bash\n",
+}
+
+// ToolAlternatives are the links that Debian's update-alternatives would make for the tools of a build.
+func ToolAlternatives() map[string]string {
+	return map[string]string{
+		"usr/bin/awk":      "gawk mawk original-awk",
+		"usr/bin/nawk":     "gawk mawk original-awk",
+		"usr/bin/cc":       "gcc clang",
+		"usr/bin/c++":      "g++ clang++",
+		"usr/bin/yacc":     "bison.yacc byacc",
+		"usr/bin/which":    "which.gnu which.debianutils",
+		"usr/bin/pager":    "less more",
+		"usr/bin/lzma":     "xz",
+		"usr/bin/unlzma":   "unxz",
+		"usr/bin/automake": "automake-1.17 automake-1.16",
+		"usr/bin/aclocal":  "aclocal-1.17 aclocal-1.16",
+	}
+}
