@@ -213,11 +213,11 @@ func (c *capture) link(i int, f *found) {
 // declare applies one attribute to what it matches.
 func (c *capture) declare(a Attr) error {
 	path := strings.TrimPrefix(a.Path, "/")
-	if !doublestar.ValidatePattern(path) {
-		return fmt.Errorf("attrs %q: not a valid glob", a.Path)
-	}
-	matches := func(f *found) bool { return f.Path == path }
+	matches := func(f *found) bool { return f.Path == path } // "usr/bin/[" is a path, but no glob
 	if !slices.ContainsFunc(c.found, matches) {
+		if !doublestar.ValidatePattern(path) {
+			return fmt.Errorf("attrs %q: not a valid glob", a.Path)
+		}
 		matches = func(f *found) bool { return doublestar.MatchUnvalidated(path, f.Path) }
 	}
 	hit := false
@@ -450,6 +450,11 @@ func (f *found) settle(full string) error {
 			delete(kept, capabilityXattr)
 			if v, ok := normalCapability(v); ok && f.Kind == File {
 				kept[capabilityXattr] = v
+			}
+		}
+		for name, value := range kept {
+			if err := checkXattr(f.Kind, name, value); err != nil {
+				return err
 			}
 		}
 		f.Xattrs = kept

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -55,6 +56,7 @@ func unpack(dir string, r io.Reader, m ImportLimits) (*Index, Digest, error) {
 	t := &tree{root: root, parent: -1}
 	defer t.close()
 	u := &unpacker{
+		dir:  dir,
 		tree: t,
 		echo: &echo{r: bufio.NewReaderSize(r, 128<<10), hash: sha256.New(), limit: m.Bytes},
 		x:    &Index{},
@@ -85,7 +87,7 @@ func unpack(dir string, r io.Reader, m ImportLimits) (*Index, Digest, error) {
 	for i := range u.x.Entries {
 		if e := &u.x.Entries[i]; e.Kind == Dir {
 			if err := t.settleDir(e); err != nil {
-				return nil, Digest{}, fmt.Errorf("%q: %w", e.Path, err)
+				return nil, Digest{}, fmt.Errorf("%s: %w", filepath.Join(dir, e.Path), err)
 			}
 		}
 	}
@@ -138,6 +140,7 @@ func (e *echo) end() error {
 }
 
 type unpacker struct {
+	dir  string // for errors
 	tree *tree
 	echo *echo
 	in   *tar.Reader
@@ -160,7 +163,7 @@ func (u *unpacker) entry(h *tar.Header) error {
 		return fmt.Errorf("%q: %w", e.Path, err)
 	}
 	if err := u.write(p); err != nil {
-		return fmt.Errorf("%q: %w", e.Path, err)
+		return fmt.Errorf("%s: %w", filepath.Join(u.dir, e.Path), err)
 	}
 	return nil
 }
@@ -237,7 +240,7 @@ func (u *unpacker) writeFile(e *Entry, at int, name string) error {
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), e.Path)
+	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	if e.Size > 0 {
 		h := sha256.New()

@@ -87,7 +87,7 @@ func (j *journal) append(line []byte) error {
 	if (size+int64(len(sealed)))/compactStep != size/compactStep {
 		j.grown.Store(true)
 	}
-	j.store.write()
+	j.store.wrote()
 	return nil
 }
 

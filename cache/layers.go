@@ -181,10 +181,7 @@ func verifyEntry(dir, path string, e *Entry) error {
 	if err := unix.Lstat(path, &st); err != nil {
 		return &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
-	types := map[Kind]uint32{
-		File: unix.S_IFREG, Hardlink: unix.S_IFREG, Dir: unix.S_IFDIR, Symlink: unix.S_IFLNK, Fifo: unix.S_IFIFO,
-	}
-	if uint32(st.Mode)&unix.S_IFMT != types[e.Kind] {
+	if uint32(st.Mode)&unix.S_IFMT != diskType(e.Kind) {
 		return fmt.Errorf("%s is of another kind", path)
 	}
 	switch e.Kind {
@@ -204,6 +201,19 @@ func verifyEntry(dir, path string, e *Entry) error {
 		return fmt.Errorf("%s: mode %#o, want %#o", path, got, want)
 	}
 	return nil
+}
+
+// diskType returns the file type bits of an entry on disk.
+func diskType(k Kind) uint32 {
+	switch k {
+	case Dir:
+		return unix.S_IFDIR
+	case Symlink:
+		return unix.S_IFLNK
+	case Fifo:
+		return unix.S_IFIFO
+	}
+	return unix.S_IFREG
 }
 
 // recoverLayer removes the layer if it is not what its name says.

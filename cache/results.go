@@ -31,8 +31,8 @@ type results struct {
 	at   map[Digest]int
 }
 
-// Result returns the newest result of key, of any process. That its layer is in the store is another question: ask
-// HasLayer.
+// Result returns the result of key, whichever process put it. That its layer is in the store is another question: ask
+// HasLayer. What other processes have put is read when a key is not known.
 func (s *Store) Result(key Digest) (Result, bool) {
 	if r, ok := s.known.get(key); ok {
 		return r, true
@@ -59,8 +59,7 @@ func (s *Store) PutResult(key Digest, r Result) error {
 	if err := s.results.append(b); err != nil {
 		return fmt.Errorf("put result of %s: %w", r.Label, err)
 	}
-	// A key that was known has another line now, which a hit would not look for.
-	s.known.forget(key)
+	s.known.refresh(&s.results) // a key that was known has another line now, which a hit would not look for
 	return nil
 }
 
@@ -109,12 +108,6 @@ func (k *results) get(key Digest) (Result, bool) {
 	}
 	r, err := parseResult(string(line))
 	return r, err == nil
-}
-
-func (k *results) forget(key Digest) {
-	k.mu.Lock()
-	delete(k.at, key)
-	k.mu.Unlock()
 }
 
 // refresh reads what has been added to the journal, and reports whether that is anything.

@@ -171,8 +171,8 @@ func (s *Store) Close() error {
 	return err
 }
 
-// write notes that this process writes, and starts a sync in the background when the last one is old.
-func (s *Store) write() {
+// wrote notes that this process writes, and starts a sync in the background when the last one is old.
+func (s *Store) wrote() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.dirty {
@@ -266,7 +266,7 @@ func (s *Store) place(tmp, path string, kind byte, hex string) error {
 	if err != nil {
 		return err
 	}
-	s.write()
+	s.wrote()
 	err = os.Rename(tmp, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = os.Mkdir(filepath.Dir(path), 0o700); err == nil || errors.Is(err, fs.ErrExist) {

@@ -135,7 +135,7 @@ func (x *execution) seedFiles(n *Node) ([]action.File, error) {
 
 func (x *execution) fetchSeed(ctx context.Context, n *Node) error {
 	if n.Step.Builtin == BuiltinImage {
-		_, err := tmpFetchImage(x.Fetcher, ctx, x.imageSeed(n))
+		_, err := x.Fetcher.FetchImage(ctx, x.imageSeed(n))
 		return err
 	}
 	seed := x.aptSeed(n)
@@ -157,7 +157,7 @@ func (r *run) unpackSeed(ctx context.Context, out string) error {
 	var blobs []cache.Digest
 	unpack := source.UnpackDebs
 	if r.action.Builtin == BuiltinImage {
-		layers, err := tmpFetchImage(r.Fetcher, ctx, r.imageSeed(r.node))
+		layers, err := r.Fetcher.FetchImage(ctx, r.imageSeed(r.node))
 		if err != nil {
 			return err
 		}

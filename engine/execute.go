@@ -382,11 +382,12 @@ func (x *execution) merge(n *Node, m action.Mount) (*artifact.Tree, error) {
 			replaces[l.Label] = append(replaces[l.Label], artifact.Replace{Path: r.Path, Reason: r.Reason})
 		}
 	}
-	tree, err := artifact.Merge(parts, replaces)
-	var conflict *artifact.ConflictError
-	if errors.As(err, &conflict) {
-		return nil, fmt.Errorf("%s: %s needs layers that disagree: %w\nRemedy: drop the path from one of them (drop = [\"%s\"]), or let one win (replaces = { \"%s\" = \"why\" })",
-			load.Pos(n.Target.Range), n.Label, err, conflict.Conflicts[0].Path, conflict.Conflicts[0].Path)
+	if !m.Ordered { // so that an error reads the same each time
+		slices.SortFunc(parts, func(a, b artifact.Part) int { return strings.Compare(a.Label, b.Label) })
 	}
-	return tree, err
+	tree, err := artifact.Merge(parts, replaces)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the layers of %s at %s: %w", load.Pos(n.Target.Range), n.Label, m.At, err)
+	}
+	return tree, nil
 }

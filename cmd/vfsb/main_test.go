@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs every script of testdata/script through the real command, each in
-// a workspace and a store of its own, with a static busybox as the seed.
+// a workspace and a store of its own, with static programs as the seed.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -89,7 +89,7 @@ func setUpWorkspace(env *testscript.Env) error {
 	return nil
 }
 
-// busyboxSeed is a rootfs tarball of Debian's static busybox, made once for all scripts.
+// busyboxSeed is a rootfs tarball of Debian's static bash and busybox, made once for all scripts.
 var busyboxSeed = func() func() (path, digest string, err error) {
 	type seed struct{ path, digest string }
 	once := sync.OnceValues(func() (seed, error) {
@@ -119,7 +119,7 @@ func makeBusyboxSeed(dir, path string) (digest string, err error) {
 	}
 	f := &source.Fetcher{Store: store, Lock: lock}
 	ctx := context.Background()
-	seed := source.AptSeed{ID: "busybox", Pos: "main_test.go:1", Suite: "bookworm", Packages: []string{"busybox-static"}}
+	seed := source.AptSeed{ID: "busybox", Pos: "main_test.go:1", Suite: "bookworm", Packages: []string{"bash-static", "busybox-static"}}
 	debs, err := f.ResolveApt(ctx, seed)
 	if err != nil {
 		return "", err
@@ -144,10 +144,13 @@ func makeBusyboxSeed(dir, path string) (digest string, err error) {
 	if err := errors.Join(os.Mkdir(root, 0o755), source.UnpackDebs(root, files, source.UnpackOptions{Skeleton: true})); err != nil {
 		return "", err
 	}
-	for _, applet := range strings.Fields("ash awk basename bash cat chmod cp cut dirname echo env expr find grep head ln ls mkdir mktemp mv od printf pwd readlink rm rmdir sed seq sh sleep sort stat tail tar tee test touch tr true uname wc xargs id hostname false dd") {
+	for _, applet := range strings.Fields("ash awk basename cat chmod cp cut dirname echo env expr find grep head ln ls mkdir mktemp mv od printf pwd readlink rm rmdir sed seq sh sleep sort stat tail tar tee test touch tr true uname wc xargs id hostname false dd") {
 		if err := os.Symlink("busybox", filepath.Join(root, "usr/bin", applet)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", err
 		}
+	}
+	if err := os.Symlink("bash-static", filepath.Join(root, "usr/bin/bash")); err != nil {
+		return "", err
 	}
 	return tarTree(root, path)
 }

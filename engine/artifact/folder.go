@@ -25,7 +25,7 @@ func (t *Tree) WriteTo(dir string) error {
 	if err := makeEmpty(dir); err != nil {
 		return fmt.Errorf("write tree: %w", err)
 	}
-	w := folderWriter{tree: t, dir: dir, buf: make([]byte, 256<<10)}
+	w := folderWriter{tree: t, dir: dir}
 	if err := w.write(); err != nil {
 		return fmt.Errorf("write tree: %w", err)
 	}
@@ -55,7 +55,6 @@ func makeEmpty(dir string) error {
 type folderWriter struct {
 	tree    *Tree
 	dir     string
-	buf     []byte
 	noClone bool // the file system cannot clone, or not from the store's
 }
 
@@ -123,7 +122,7 @@ func (w *folderWriter) copy(dst, src *os.File, size int64) error {
 		}
 		w.noClone = true
 	}
-	n, err := io.CopyBuffer(dst, src, w.buf)
+	n, err := io.Copy(dst, src)
 	if err == nil && n != size {
 		err = fmt.Errorf("holds %d bytes, its index says %d; the store is damaged", n, size)
 	}

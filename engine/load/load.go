@@ -438,7 +438,6 @@ func (l *loader) source(p *Package, label string, body hcl.Body, header hcl.Rang
 			l.errorf(header, "source %q: commit is %q; pin a git source by its full 40-digit commit", s.Name, s.Git.Commit)
 		}
 	}
-	l.diags = append(l.diags, a.Diags...)
 	if s.File != "" {
 		if !filepath.IsLocal(s.File) {
 			a.Errorf("file", "%q leads out of the package's folder; file sources lie beside package.hcl", s.File)
@@ -449,6 +448,7 @@ func (l *loader) source(p *Package, label string, body hcl.Body, header hcl.Rang
 			s.Filename = path.Base(s.File)
 		}
 	}
+	l.diags = append(l.diags, a.Diags...)
 	switch {
 	case s.Git == nil && s.File == "" && len(s.URLs) == 0 && s.Debian == nil:
 		l.errorf(header, "source %q has no origin; give url, git, file or debian", s.Name)

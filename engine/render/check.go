@@ -110,8 +110,6 @@ func checkExpr(src *source, line int, node nodes.Node) error {
 		line = l
 	}
 	switch n := node.(type) {
-	case *nodes.Float:
-		return src.fail(line, "%q: there are whole numbers only", n.Location.Val)
 	case *nodes.BinaryExpression:
 		switch n.Operator.Token.Type {
 		case tokens.Division, tokens.Power:

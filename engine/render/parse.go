@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/nikolalohinski/gonja/v2/config"
 	"github.com/nikolalohinski/gonja/v2/nodes"
@@ -16,21 +15,11 @@ import (
 // Limits of a template's source. Parser and evaluator recurse, and Go cannot recover from a stack overflow.
 const (
 	maxSource     = 1 << 20 // bytes
-	maxStatements = 10000   // in one file
 	maxNesting    = 100     // statements within each other
 	maxExpression = 2000    // tokens between two delimiters
 )
 
-// lexicon is gonja's configuration. Trimming and undefined names are ours, see trimLines and findNeeds.
-var lexicon = func() *config.Config {
-	c := config.New()
-	c.CommentStartString, c.CommentEndString = "{##", "##}"
-	c.KeepTrailingNewline = true
-	c.StrictUndefined = true
-	return c
-}()
-
-// normalise turns the line ends of DOS and old Macs into "\n", as gonja's lexer does, so that positions agree.
+// normalise turns the line ends of DOS and old Macs into "\n".
 func normalise(text string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 }
@@ -55,135 +44,6 @@ func parse(src *source) ([]nodes.Node, error) {
 		return nil, err
 	}
 	return body, check(src, body)
-}
-
-var identifier = regexp.MustCompile(`^[\p{L}_][\p{L}\p{Nd}_]*$`)
-
-// lex returns the tokens of src without white space, the last of type EOF. gonja's lexer has no position for its
-// errors, and it passes over characters that it does not know: they stick to the next token. Both are mended here.
-func lex(src *source) ([]*tokens.Token, error) {
-	stream := tokens.LexAll(src.text, lexicon)
-	var toks []*tokens.Token
-	statements, length, inside := 0, 0, false
-	for {
-		tok := stream.Current()
-		if inside && len(toks) > 0 && tok.Type != tokens.Error {
-			if err := checkGap(src, toks[len(toks)-1], tok); err != nil {
-				return nil, err
-			}
-		}
-		switch tok.Type {
-		case tokens.Error:
-			return nil, lexError(src, tok, toks)
-		case tokens.BlockBegin:
-			if statements++; statements > maxStatements {
-				return nil, src.fail(tok.Line, "more than %d statements in one template", maxStatements)
-			}
-			inside, length = true, 0
-		case tokens.VariableBegin:
-			inside, length = true, 0
-		case tokens.BlockEnd, tokens.VariableEnd:
-			inside = false
-		case tokens.EOF:
-			if inside {
-				return nil, src.fail(lastBegin(toks).Line, "%q is not closed", lastBegin(toks).Val)
-			}
-			return append(toks, tok), nil
-		}
-		if length++; inside && length > maxExpression {
-			return nil, src.fail(tok.Line, "an expression has at most %d tokens", maxExpression)
-		}
-		toks = append(toks, tok)
-		stream.Next() // never over the last token: the stream would fail
-	}
-}
-
-// checkGap compares the source between the starts of two neighbouring tokens of one expression with the first token's
-// text: only white space may be left over. A token that begins with line breaks, which the lexer leaves there, is mended.
-func checkGap(src *source, tok, next *tokens.Token) error {
-	raw := src.text[tok.Pos:min(next.Pos, len(src.text))]
-	trimmed := strings.TrimLeft(raw, "\n")
-	breaks := len(raw) - len(trimmed)
-	text := tok.Val
-	switch {
-	case tok.Type == tokens.String:
-		if trimmed == "" || trimmed[0] != '\'' && trimmed[0] != '"' {
-			return src.fail(tok.Line, "unexpected character %q", firstRune(trimmed))
-		}
-		tok.Val = tok.Val[min(breaks, len(tok.Val)):]
-		// The lexer ends a string at the first quote that does not follow a backslash.
-		end := 1
-		for end < len(trimmed) && (trimmed[end] != trimmed[0] || trimmed[end-1] == '\\' && end > 1) {
-			end++
-		}
-		text = trimmed[:min(end+1, len(trimmed))]
-	case tok.Type == tokens.Name, tok.Type == tokens.Integer, tok.Type == tokens.Float:
-		tok.Val = strings.TrimLeft(tok.Val, "\n")
-		text = tok.Val
-		if tok.Type == tokens.Name && !identifier.MatchString(text) {
-			return src.fail(tok.Line+breaks, "unexpected %q", text)
-		}
-	default:
-		text = strings.TrimLeft(text, "\n")
-		if known := operatorText(tok.Type); known != "" && known != text {
-			return src.fail(tok.Line+breaks, "unexpected character %q", firstRune(text))
-		}
-	}
-	tok.Line += breaks
-	rest := strings.TrimLeft(strings.TrimPrefix(trimmed, text), " \t\n")
-	if rest != "" {
-		return src.fail(tok.Line, "unexpected character %q", firstRune(rest))
-	}
-	return nil
-}
-
-func firstRune(s string) string {
-	_, n := utf8.DecodeRuneInString(s)
-	return s[:n]
-}
-
-// operatorText returns the spelling of a token type that has only one, else "".
-func operatorText(t tokens.Type) string {
-	return map[tokens.Type]string{
-		tokens.Addition: "+", tokens.Assign: "=", tokens.Colon: ":", tokens.Comma: ",", tokens.Division: "/",
-		tokens.Dot: ".", tokens.Equals: "==", tokens.FloorDivision: "//", tokens.GreaterThan: ">",
-		tokens.GreaterThanOrEqual: ">=", tokens.LeftBrace: "{", tokens.LeftBracket: "[", tokens.LeftParenthesis: "(",
-		tokens.LowerThan: "<", tokens.LowerThanOrEqual: "<=", tokens.Not: "not", tokens.Is: "is", tokens.In: "in",
-		tokens.And: "and", tokens.Or: "or", tokens.Modulo: "%", tokens.Multiply: "*", tokens.Ne: "!=", tokens.Pipe: "|",
-		tokens.Power: "**", tokens.RightBrace: "}", tokens.RightBracket: "]", tokens.RightParenthesis: ")",
-		tokens.Subtraction: "-", tokens.Tilde: "~",
-	}[t]
-}
-
-// lexError says what the lexer stumbled over. Its message names no delimiter that is not closed.
-func lexError(src *source, tok *tokens.Token, before []*tokens.Token) error {
-	begin := lastBegin(before)
-	switch {
-	case strings.HasPrefix(tok.Val, "unclosed comment"):
-		return src.fail(begin.Line, "comment is not closed: expected ##}")
-	case strings.Contains(tok.Val, "raw closing"):
-		return src.fail(begin.Line, "raw is not closed: expected {%% endraw %%}")
-	case strings.HasPrefix(tok.Val, "Un") && (strings.Contains(tok.Val, "delimiter") || strings.Contains(tok.Val, `"!"`)):
-		return src.fail(src.lineAt(tok.Pos), "%s", strings.ToLower(tok.Val[:1])+tok.Val[1:])
-	case strings.Contains(tok.Val, "numeric"):
-		return src.fail(src.lineAt(tok.Pos), "malformed number")
-	}
-	line := begin.Line
-	if len(before) > 0 {
-		line = before[len(before)-1].Line
-	}
-	return src.fail(line, "string is not closed")
-}
-
-// lastBegin returns the last opening delimiter, or a token without a line.
-func lastBegin(toks []*tokens.Token) *tokens.Token {
-	for i := len(toks) - 1; i >= 0; i-- {
-		switch toks[i].Type {
-		case tokens.BlockBegin, tokens.VariableBegin, tokens.CommentBegin:
-			return toks[i]
-		}
-	}
-	return &tokens.Token{}
 }
 
 // trimLines removes from the data tokens the line of every run of statements and comments that has its line to itself.
@@ -251,7 +111,7 @@ type grammar struct {
 
 // parse runs gonja's parser over the tokens.
 func (g *grammar) parse() (body []nodes.Node, err error) {
-	p := parser.NewParser(g.src.name, tokens.NewStream(g.toks), lexicon, nil, g)
+	p := parser.NewParser(g.src.name, tokens.NewStream(g.toks), config.New(), nil, g)
 	defer g.malformed(&err, g.toks[0])
 	tpl, err := p.Parse()
 	if err != nil {
@@ -326,9 +186,6 @@ func (g *grammar) explain(err error, at *tokens.Token) error {
 	message = strings.TrimRight(positions.ReplaceAllString(message, ""), ". ")
 	if i := strings.Index(message, "<Token"); i >= 0 {
 		message = strings.TrimRight(message[:i], ", got")
-	}
-	if strings.Contains(message, "invalid syntax") {
-		message = `unknown escape in a string: write \\ for a backslash`
 	}
 	if message != "" {
 		message = strings.ToLower(message[:1]) + message[1:]

@@ -1,8 +1,8 @@
 // Package render turns templates into the scripts that the sandbox runs. It is the only user of gonja.
 //
-// Of gonja it takes the grammar, that is the lexer and the parser. Statements and expressions are evaluated here, over
-// plain values and without reflection, because a script must not depend on anything that is not an input of it: no
-// clock, no random numbers, no host files, no methods of Go values, and no silently printed "None", "True" or "['a']".
+// Of gonja it takes the grammar: the parser and its nodes. Tokens, statements and expressions are made and evaluated
+// here, over plain values and without reflection, because a script must not depend on anything that is not an input of
+// it: no clock, no random numbers, no host files, no methods of Go values, no silently printed "None", "True" or "['a']".
 //
 // The language is Jinja's with these choices:
 //

@@ -168,7 +168,7 @@ func TestLimits(t *testing.T) {
 		"replace":              {`{% set s %}{% for i in range(10000) %}aaaaaaaaaa{% endfor %}{% endset %}{{ s | replace('a', s) }}`, "16 MiB"},
 		"nested parentheses":   {"{{ " + strings.Repeat("(", 100000) + " }}", "at most 2000 tokens"},
 		"nested statements":    {strings.Repeat("{% if 1 %}", 101) + strings.Repeat("{% endif %}", 101), "nested more than 100 deep"},
-		"many statements":      {strings.Repeat("{% if 1 %}", 100000), "more than 10000 statements"},
+		"many statements":      {strings.Repeat("{% if 1 %}", 100000), "nested more than 100 deep"},
 		"large":                {strings.Repeat("x", 1<<20+1), "at most 1048576 bytes"},
 		"number overflow":      {"{{ 2147483647 * 2147483647 * 2147483647 }}", "too large"},
 		"number literal":       {"{{ 99999999999999999999 }}", "out of range"},

@@ -86,7 +86,7 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 
 	r := Result{Wall: time.Since(began), User: state.UserTime(), Sys: state.SystemTime()}
 	if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
-		r.MaxRSS = ru.Maxrss << 10
+		r.MaxRSS = int64(ru.Maxrss) << 10
 	}
 	for _, rep := range said {
 		switch {

@@ -3,38 +3,976 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// The tests run as root and, from there once more, as an ordinary user; see TestAsOrdinaryUser.
+
+// Environment of re-executed test binaries.
+const (
+	probeVar  = "SANDBOX_TEST_PROBE"  // a built probe
+	engineVar = "SANDBOX_TEST_ENGINE" // play an engine in this folder, until killed
+)
+
+var probeFile string
 
 func TestMain(m *testing.M) {
 	Init()
-	os.Exit(m.Run())
+	if dir := os.Getenv(engineVar); dir != "" {
+		playEngine(dir)
+	}
+	flag.Parse()
+	os.Exit(withProbe(m.Run))
 }
 
-// build compiles a program below testdata into dir/bin.
-func build(t testing.TB, dir, name string) {
-	t.Helper()
-	cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "bin", name), "./testdata/"+name)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
+func withProbe(run func() int) int {
+	probeFile = os.Getenv(probeVar)
+	if probeFile == "" {
+		dir, err := os.MkdirTemp("", "probe")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		probeFile = filepath.Join(dir, "probe")
+		cmd := exec.Command("go", "build", "-o", probeFile, "./testdata/probe")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			fmt.Printf("%v\n%s", err, out)
+			return 1
+		}
+		os.Chmod(dir, 0755)
+	}
+	return run()
+}
+
+const ordinary = 65534
+
+// TestAsOrdinaryUser runs the other tests again as a user without rights.
+func TestAsOrdinaryUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // this is that run
+	}
+	dir, err := os.MkdirTemp("", "user")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chown(dir, ordinary, ordinary); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-test.v", "-test.run=" + flag.Lookup("test.run").Value.String(), "-test.count=1"}
+	if testing.Short() {
+		args = append(args, "-test.short")
+	}
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir, probeVar+"="+probeFile)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ordinary, Gid: ordinary, Groups: []uint32{ordinary, 100}}}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	passed := strings.Count(string(out), "--- PASS")
+	t.Logf("%d tests passed as user %d", passed, ordinary)
+	if flag.Lookup("test.run").Value.String() == "" && passed < 20 {
+		t.Fatalf("only %d tests ran as an ordinary user:\n%s", passed, out)
+	}
 }
 
-func TestQuick(t *testing.T) {
-	base := t.TempDir()
-	layer := filepath.Join(base, "layer")
-	build(t, layer, "probe")
-	for range 20 {
-		run, _ := os.MkdirTemp(base, "run")
-		out, _ := os.CreateTemp(base, "out")
-		began := time.Now()
-		r, err := Run(context.Background(), Spec{Dir: run, Root: []string{layer}, Argv: []string{"/bin/probe", "hello"}, Env: []string{"PATH=/bin"}, Stdout: out, Stderr: out})
-		b, _ := os.ReadFile(out.Name())
-		t.Logf("%+v %v %s %v", r, err, bytes.TrimSpace(b), time.Since(began))
+// A lab is a store in small: a layer with the probe, and run folders.
+type lab struct {
+	t   testing.TB
+	dir string
+}
+
+func newLab(t testing.TB) *lab {
+	dir := t.TempDir()
+	l := &lab{t, dir}
+	b, err := os.ReadFile(probeFile)
+	if err != nil {
+		t.Fatal(err)
 	}
+	l.write("probe/bin/probe", string(b), 0755)
+	return l
+}
+
+// write makes a file below the lab, with its folders.
+func (l *lab) write(name, content string, mode os.FileMode) string {
+	l.t.Helper()
+	p := filepath.Join(l.dir, name)
+	if err := os.MkdirAll(filepath.Dir(p), 0755); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(p, []byte(content), mode); err != nil {
+		l.t.Fatal(err)
+	}
+	return p
+}
+
+func (l *lab) read(name string) string {
+	l.t.Helper()
+	b, err := os.ReadFile(filepath.Join(l.dir, name))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// spec is a run of the probe in the folder name.
+func (l *lab) spec(name string, args ...string) Spec {
+	l.t.Helper()
+	dir := filepath.Join(l.dir, name)
+	if err := os.MkdirAll(dir, 0755); err != nil {
+		l.t.Fatal(err)
+	}
+	return Spec{Dir: dir, Root: []string{filepath.Join(l.dir, "probe")}, Argv: append([]string{"/bin/probe"}, args...), Env: []string{"PATH=/bin"}}
+}
+
+// output runs s and returns what it wrote.
+func (l *lab) output(s Spec) (Result, string) {
+	l.t.Helper()
+	f, err := os.CreateTemp(l.dir, "log")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer f.Close()
+	s.Stdout, s.Stderr = f, f
+	r, err := Run(context.Background(), s)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return r, l.read(filepath.Base(f.Name()))
+}
+
+// want runs s, which must succeed, and returns its output.
+func (l *lab) want(s Spec) string {
+	l.t.Helper()
+	r, out := l.output(s)
+	if r.ExitCode != 0 {
+		l.t.Fatalf("exit code %d, output:\n%s", r.ExitCode, out)
+	}
+	return out
+}
+
+// listing lists a folder: path, mode, owner, size, content.
+func listing(t testing.TB, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(p, &st); err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, p)
+		fmt.Fprintf(&b, "%s %o %d:%d %d", rel, st.Mode, st.Uid, st.Gid, st.Mtim.Nano())
+		if d.Type().IsRegular() {
+			c, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " %d %x", len(c), fnv1a(c))
+		}
+		b.WriteByte('\n')
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func fnv1a(b []byte) uint64 { // FNV-1a
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
+
+// pairs splits "name\tvalue" output.
+func pairs(out string) map[string]string {
+	m := map[string]string{}
+	for line := range strings.Lines(out) {
+		k, v, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		m[k] = v
+	}
+	return m
+}
+
+// running returns the processes of the machine that have marker in their arguments.
+func running(marker string) (pids []int) {
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, n := range names {
+		b, _ := os.ReadFile(n)
+		if bytes.Contains(b, []byte(marker)) {
+			pid, _ := strconv.Atoi(strings.Split(n, "/")[2])
+			if pid != os.Getpid() {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// waitGone waits until no process has marker, and returns how long that took.
+func waitGone(t *testing.T, marker string, limit time.Duration) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for len(running(marker)) > 0 {
+		if time.Since(began) > limit {
+			t.Fatalf("processes are left: %v", running(marker))
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+func TestHello(t *testing.T) {
+	l := newLab(t)
+	s := l.spec("run", "hello")
+	r, out := l.output(s)
+	if r.ExitCode != 0 || out != "hello\nhello, too\n" {
+		t.Errorf("%+v %q", r, out)
+	}
+	if r.Wall <= 0 || r.User+r.Sys <= 0 || r.MaxRSS < 1<<20 || r.MaxRSS > 1<<30 {
+		t.Errorf("%+v", r)
+	}
+	// Two files, and looked up in PATH.
+	s = l.spec("run2", "hello")
+	s.Argv[0] = "probe"
+	s.Env = []string{"PATH=/nowhere:/bin"}
+	s.Stdout, _ = os.Create(filepath.Join(l.dir, "stdout"))
+	s.Stderr, _ = os.Create(filepath.Join(l.dir, "stderr"))
+	if _, err := Run(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if l.read("stdout") != "hello\n" || l.read("stderr") != "hello, too\n" {
+		t.Errorf("%q %q", l.read("stdout"), l.read("stderr"))
+	}
+	// No files at all.
+	if r, err := Run(t.Context(), l.spec("run3", "hello")); err != nil || r.ExitCode != 0 {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	l := newLab(t)
+	for i, code := range []int{0, 1, 2, 77, 126, 127, 137, 255} {
+		r, out := l.output(l.spec(fmt.Sprint("run", i), "exit", strconv.Itoa(code)))
+		if r.ExitCode != code || r.Signal != 0 {
+			t.Errorf("exit %d: %+v %s", code, r, out)
+		}
+	}
+	for i, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGPIPE, syscall.SIGABRT} {
+		r, out := l.output(l.spec(fmt.Sprint("sig", i), "signal", strconv.Itoa(int(s))))
+		if r.ExitCode != 128+int(s) || r.Signal != s {
+			t.Errorf("%v: %+v %s", s, r, out)
+		}
+	}
+}
+
+func TestCommandErrors(t *testing.T) {
+	l := newLab(t)
+	l.write("probe/bin/text", "no program", 0755)
+	l.write("probe/bin/plain", "no program", 0644)
+	for i, c := range []struct {
+		argv0 string
+		want  syscall.Errno
+	}{{"/bin/absent", syscall.ENOENT}, {"absent", syscall.ENOENT}, {"/bin/plain", syscall.EACCES}, {"plain", syscall.EACCES},
+		{"/bin/text", syscall.ENOEXEC}, {"/bin", syscall.EACCES}} {
+		s := l.spec(fmt.Sprint("run", i))
+		s.Argv = []string{c.argv0}
+		_, err := Run(t.Context(), s)
+		var e *ExecError
+		if !errors.As(err, &e) || e.Path != c.argv0 || !errors.Is(err, c.want) || errors.Is(err, ErrUnfit) {
+			t.Errorf("%s: %v", c.argv0, err)
+		}
+	}
+}
+
+func TestSetUpErrors(t *testing.T) {
+	l := newLab(t)
+	for name, c := range map[string]struct {
+		change func(*Spec)
+		want   string
+		unfit  bool
+	}{
+		"missing layer":  {func(s *Spec) { s.Root = append(s.Root, l.dir+"/nothing") }, "no such file", false},
+		"no command":     {func(s *Spec) { s.Argv = nil }, "no command", false},
+		"relative layer": {func(s *Spec) { s.Root = []string{"a"} }, "not absolute", false},
+		"too many":       {func(s *Spec) { s.Root = make([]string, 501) }, "limit is 500", false},
+		"bad mount":      {func(s *Spec) { s.Mounts = []Mount{{At: "/a/../b", Lowers: s.Root}} }, "not a clean", false},
+		"mount on root":  {func(s *Spec) { s.Mounts = []Mount{{At: "/", Lowers: s.Root}} }, "not a clean", false},
+		"missing bind":   {func(s *Spec) { s.Binds = []Bind{{From: l.dir + "/nothing", At: "/x"}} }, "no such file", false},
+		"few processes":  {func(s *Spec) { s.Processes = 10 }, "least is 301", false},
+		"no such folder": {func(s *Spec) { s.Cwd = "/nowhere" }, "change to /nowhere", true},
+		"dev is a link": {func(s *Spec) {
+			os.MkdirAll(l.dir+"/evil", 0755)
+			os.Symlink("/etc", l.dir+"/evil/dev")
+			s.Root = []string{l.dir + "/evil", s.Root[0]}
+		}, "mount dev", true},
+		"bind over link out": {func(s *Spec) {
+			os.MkdirAll(l.dir+"/evil2", 0755)
+			os.Symlink("/nonexistent", l.dir+"/evil2/lib")
+			s.Root = []string{l.dir + "/evil2", s.Root[0]}
+			s.Binds = []Bind{{From: l.dir, At: "/lib/x"}}
+		}, "mount /lib/x", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := l.spec(strings.ReplaceAll(name, " ", "-"), "true")
+			c.change(&s)
+			r, err := Run(t.Context(), s)
+			if err == nil {
+				t.Fatalf("no error: %+v", r)
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v", err)
+			}
+			var u *Unfit
+			if errors.As(err, &u) != c.unfit || errors.Is(err, ErrUnfit) != c.unfit {
+				if name != "missing layer" { // pid 1 finds it for an ordinary user
+					t.Errorf("unfit: %v", err)
+				}
+			}
+			if left, _ := os.ReadDir(filepath.Join(s.Dir, "upper")); len(left) > 0 {
+				t.Errorf("upper holds %v", left)
+			}
+		})
+	}
+}
+
+func TestRemedies(t *testing.T) {
+	for _, c := range []struct {
+		step string
+		err  error
+		want string
+	}{
+		{stepStart, syscall.ENOSPC, "/proc/sys/user"},
+		{stepStart, syscall.EACCES, "chmod 755"},
+		{stepStart, syscall.EINVAL, "namespaces"},
+		{stepIDMap + " /store", syscall.EINVAL, "ext4"},
+		{stepIDMap + " /store", syscall.EPERM, "ordinary user"},
+		{stepOverlay, &faultError{"create", syscall.ENODEV}, "modprobe overlay"},
+		{stepOverlay, &faultError{"create", syscall.EINVAL}, "volume"},
+		{stepProc, &faultError{"create", syscall.EPERM}, "systempaths=unconfined"},
+	} {
+		u := unfit(c.step, c.err)
+		if !strings.Contains(u.Remedy, c.want) || !strings.Contains(u.Error(), u.Remedy) {
+			t.Errorf("%s, %v: %q", c.step, c.err, u.Remedy)
+		}
+	}
+}
+
+// TestMaxNamespaces has the kernel refuse namespaces, in a user namespace of its own.
+func TestMaxNamespaces(t *testing.T) {
+	l := newLab(t)
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestNothing$")
+	cmd.Env = append(os.Environ(), probeVar+"="+probeFile, engineVar+"=refused:"+l.spec("run").Dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "unfit true") || !strings.Contains(string(out), "user.max_user_namespaces=") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// playEngine is an engine that runs sandboxes until it is killed, or shows what it is refused.
+func playEngine(dir string) {
+	spec := func(dir string) Spec {
+		return Spec{Dir: dir, Root: []string{filepath.Join(dir, "..", "probe")}, Argv: []string{"/bin/probe", "orphans", "10", filepath.Base(filepath.Dir(dir)) + "-marker", "stay"}, Env: []string{}, Stdout: os.Stdout}
+	}
+	if dir, ok := strings.CutPrefix(dir, "refused:"); ok {
+		if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+			fmt.Println(err)
+		}
+		_, err := Run(context.Background(), spec(dir))
+		fmt.Println("unfit", errors.Is(err, ErrUnfit), err)
+		os.Exit(0)
+	}
+	done := make(chan error)
+	for _, name := range []string{"a", "b"} {
+		os.Mkdir(filepath.Join(dir, name), 0755)
+		go func() {
+			_, err := Run(context.Background(), spec(filepath.Join(dir, name)))
+			done <- err
+		}()
+	}
+	fmt.Println("engine:", <-done)
+	os.Exit(1)
+}
+
+func TestRootIsTheLayersAndNothingElse(t *testing.T) {
+	l := newLab(t)
+	l.write("one/etc/file", "one", 0644)
+	l.write("two/etc/file", "two", 0644)
+	l.write("two/etc/other", "two", 0600)
+	l.write("sys1/include/a.h", "a", 0644)
+	l.write("sys2/include/b.h", "b", 0644)
+	l.write("cross/bin/cc", "cc", 0755)
+	s := l.spec("run", "walk", "/")
+	s.Root = []string{l.dir + "/one", l.dir + "/two", l.dir + "/probe"}
+	s.Mounts = []Mount{{At: "/sysroot", Lowers: []string{l.dir + "/sys1", l.dir + "/sys2"}}, {At: "/cross", Lowers: []string{l.dir + "/cross"}}}
+	s.Binds = []Bind{{From: l.write("source.tar", "source", 0644), At: "/build/sources/source.tar"},
+		{From: l.dir + "/cross", At: "/tmp/deep/er"}}
+	before := listing(t, l.dir+"/one") + listing(t, l.dir+"/two") + listing(t, l.dir+"/probe") + listing(t, l.dir+"/sys1")
+	out := l.want(s)
+	nobody := []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
+	want := map[string]bool{}
+	for _, p := range strings.Fields(`/ /bin /bin/probe /build /build/sources /build/sources/source.tar /cross /cross/bin
+		/cross/bin/cc /dev /dev/fd /dev/full /dev/null /dev/ptmx /dev/pts /dev/pts/ptmx /dev/random /dev/shm /dev/stderr
+		/dev/stdin /dev/stdout /dev/tty /dev/urandom /dev/zero /etc /etc/file /etc/other /out /sys /sysroot
+		/sysroot/include /sysroot/include/a.h /sysroot/include/b.h /tmp /tmp/deep /tmp/deep/er /tmp/deep/er/bin
+		/tmp/deep/er/bin/cc`) {
+		want[p] = true
+	}
+	for line := range strings.Lines(out) {
+		owner, p, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !want[p] {
+			t.Errorf("unexpected %s", line)
+		}
+		delete(want, p)
+		if slices.Contains(nobody, p) {
+			if owner != "65534:65534" {
+				t.Errorf("%s", line)
+			}
+		} else if owner != "0:0" {
+			t.Errorf("%s", line)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("missing %v", want)
+	}
+	s = l.spec("run2", "cat", "/etc/file", "/etc/other", "/sysroot/include/b.h", l.dir+"/one/etc/file", "/etc/passwd")
+	s.Root = []string{l.dir + "/one", l.dir + "/two", l.dir + "/probe"}
+	s.Mounts = []Mount{{At: "/sysroot", Lowers: []string{l.dir + "/sys1", l.dir + "/sys2"}}}
+	if out := l.want(s); !strings.HasPrefix(out, "onetwob") || strings.Count(out, "no such file") != 2 {
+		t.Errorf("%q", out)
+	}
+	if after := listing(t, l.dir+"/one") + listing(t, l.dir+"/two") + listing(t, l.dir+"/probe") + listing(t, l.dir+"/sys1"); after != before {
+		t.Errorf("layers have changed:\n%s\n%s", before, after)
+	}
+	for _, name := range []string{"upper", "out"} {
+		if left, _ := os.ReadDir(filepath.Join(s.Dir, name)); len(left) > 0 {
+			t.Errorf("%s holds %v after a run that wrote nothing", name, left)
+		}
+	}
+}
+
+func TestManyLayers(t *testing.T) {
+	l := newLab(t)
+	s := l.spec("run", "cat")
+	for i := range MaxRoot - 1 {
+		name := fmt.Sprintf("layers/a-rather-long-name-as-digests-are-0123456789abcdef0123456789abcdef0123456789abcdef-%d", i)
+		l.write(name+fmt.Sprintf("/f%d", i), "x", 0644)
+		s.Root = append(s.Root, filepath.Join(l.dir, name))
+		s.Argv = append(s.Argv, fmt.Sprintf("/f%d", i))
+	}
+	if out := l.want(s); out != strings.Repeat("x", MaxRoot-1) {
+		t.Errorf("%q", out)
+	}
+}
+
+// TestOutputsAreTheCallers looks at what lies on disk after a run.
+func TestOutputsAreTheCallers(t *testing.T) {
+	l := newLab(t)
+	s := l.spec("run", "attack")
+	l.want(s)
+	for _, name := range []string{"upper/owned", "build/owned", "out/owned", "upper", "build/sources"} {
+		var st unix.Stat_t
+		err := unix.Lstat(filepath.Join(s.Dir, name), &st)
+		if name == "build/sources" {
+			if err == nil {
+				t.Errorf("%s exists", name)
+			}
+			continue
+		}
+		if err != nil || st.Uid != uint32(os.Geteuid()) || st.Gid != uint32(os.Getegid()) {
+			t.Errorf("%s: %d:%d %v", name, st.Uid, st.Gid, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(s.Dir, "work")); err == nil {
+		t.Errorf("work is left")
+	}
+	if err := os.RemoveAll(s.Dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAttacks tries what a sandbox must not allow, and what it must.
+func TestAttacks(t *testing.T) {
+	l := newLab(t)
+	s := l.spec("run", "attack")
+	l.write("sysroot/file", "sysroot", 0644)
+	l.write("boundir/file", "bound", 0644)
+	bound := l.write("bound", "bound", 0666)
+	s.Mounts = []Mount{{At: "/sysroot", Lowers: []string{l.dir + "/sysroot"}}}
+	s.Binds = []Bind{{From: bound, At: "/bound"}, {From: bound, At: "/build/sources/bound"}, {From: l.dir + "/boundir", At: "/boundir"},
+		{From: l.write("writable", "", 0644), At: "/writable", Writable: true}}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := listing(t, l.dir+"/sysroot") + listing(t, l.dir+"/boundir") + listing(t, l.dir+"/probe")
+	r, out := l.output(s)
+	if r.ExitCode != 0 {
+		t.Fatalf("%+v\n%s", r, out)
+	}
+	got := pairs(out)
+	for k, v := range attacks(t) {
+		if got[k] == "" || !slices.Contains(strings.Split(v, "|"), got[k]) {
+			t.Errorf("%s: got %q, want %q", k, got[k], v)
+		}
+		delete(got, k)
+	}
+	for k, v := range got {
+		t.Errorf("%s: got %q, and nothing is expected", k, v)
+	}
+	if after := listing(t, l.dir+"/sysroot") + listing(t, l.dir+"/boundir") + listing(t, l.dir+"/probe"); after != before {
+		t.Errorf("layers have changed:\n%s\n%s", before, after)
+	}
+	if now, _ := os.ReadFile("/proc/self/mountinfo"); !bytes.Equal(now, mounts) {
+		t.Errorf("mounts of the host have changed:\n%s\n%s", mounts, now)
+	}
+}
+
+// attacks are the expected results. They are the same for root and for an ordinary user.
+func attacks(t *testing.T) map[string]string {
+	m := map[string]string{}
+	for _, line := range strings.Split(strings.TrimSpace(attackTable), "\n") {
+		result, names, ok := strings.Cut(strings.TrimSpace(line), ": ")
+		if !ok {
+			t.Fatalf("bad line %q", line)
+		}
+		for _, n := range strings.Split(names, ", ") {
+			m[n] = result
+		}
+	}
+	for _, dir := range []string{"/build", "/out", "/tmp", "/"} {
+		for _, kind := range []string{"char", "block", "whiteout"} {
+			m["mknod "+kind+" in "+dir] = "EPERM"
+		}
+		m["mknod fifo in "+dir] = "ok"
+		for _, call := range []string{"chown", "lchown", "fchownat"} {
+			m[call+" in "+dir] = "ok"
+		}
+	}
+	return m
+}
+
+const attackTable = `
+	EPERM: mount, remount, umount, pivot_root, setns, unshare user, unshare mount, clone user, clone pid
+	ENOSYS: fsopen, open_tree, move_mount, mount_setattr, clone3
+	ok: unshare files, clone
+	ENOSYS: keyctl, add_key, request_key, bpf, perf_event_open, io_uring, userfaultfd
+	EPERM: open_by_handle_at, settimeofday, clock_settime, reboot, swapon, acct, quotactl, syslog, init_module, kexec_load, sethostname, iopl
+	EAFNOSUPPORT: socket vsock, socket packet, socket alg, socket tipc
+	EPERM: socket raw, socket raw6
+	ok: socket unix, socket inet, socket netlink
+	ENETUNREACH: connect out
+	ECONNREFUSED: connect loopback
+	EINVAL: rename whiteout
+	ok: rename exchange
+	ok: setgroups, getgroups, setuid 0, setxattr user, setxattr capability
+	EPERM: setxattr trusted
+	EINVAL: setuid, setgid, setresuid
+	EROFS: open /proc/sys/kernel/core_pattern 1, open /proc/sys/kernel/pid_max 1, open /proc/sys/vm/overcommit_memory 1
+	EROFS: open /proc/sys/kernel/hostname 1, open /proc/sys/net/ipv4/ip_forward 1, open /proc/sys/kernel/modprobe 1, open /proc/sys/user/max_user_namespaces 1
+	EROFS: open /proc/sysrq-trigger 1, open /proc/kcore 1
+	EACCES: open /proc/1/root 0, open /proc/1/cwd 0, open /proc/1/exe 0, open /proc/1/fd 0, open /proc/1/mem 0, open /proc/1/environ 0, open /proc/1/maps 0, open /proc/1/ns/user 0, open /proc/1/root/etc 0
+	EACCES: open /proc/1/oom_score_adj 1
+	ENOENT: open /dev/mem 0, open /dev/kmsg 0
+	ok: open /dev/null 2, open /build/sources/bound 0, open /writable 1
+	EROFS: open /sysroot/file 1, open /bound 1, open /build/sources/bound 1
+	EROFS: create in /sysroot, create in /sys, create in /boundir, create in /proc/bus
+	ENOENT: create in /proc
+	ok: create in /build, create in /dev/shm
+	EROFS: chmod sysroot, remove sysroot
+	EPERM: ptrace 1, process_vm_readv 1, pidfd_getfd 1, prlimit 1, raise limit
+	ok: i386 getpid, i386 chown, i386 setgroups, i386 socket unix
+	EPERM: i386 mount, i386 unshare user, i386 clone user, i386 mknod device, i386 mknodat block, i386 open_by_handle_at
+	ENOSYS: i386 keyctl, i386 add_key, i386 bpf, i386 io_uring_setup, i386 clone3
+	EAFNOSUPPORT: i386 socket vsock, i386 socketcall socket
+	ENOSYS: x32 getpid, x32 add_key
+	EPERM: mknod device
+`
+
+func TestFacts(t *testing.T) {
+	l := newLab(t)
+	s := l.spec("run", "facts")
+	s.Env = []string{"A=1", "PATH=/bin"}
+	out := l.want(s)
+	for _, want := range []string{
+		"node vfsb (none)\n", "ids 0 0 0 0\n", "cwd /build\n", "umask 0022\n",
+		fmt.Sprintf("limit %d 0 0\n", unix.RLIMIT_CORE), fmt.Sprintf("limit %d %d %d\n", unix.RLIMIT_STACK, 8<<20, 64<<20), "files 4096\n",
+		"personality 0x40000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n", "leader true\n", "env A=1 PATH=/bin\n", "SigBlk:\t0000000000000000\n", "SigIgn:\t0000000000000000\n",
+		"CapBnd:\t00000000800400fb\n", "CapEff:\t00000000800400fb\n", "CapInh:\t0000000000000000\n", "CapAmb:\t0000000000000000\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if n := strings.Count(out, "interface "); n != 1 || !strings.Contains(out, "interface lo true\n") {
+		t.Errorf("interfaces:\n%s", out)
+	}
+	s = l.spec("run2", "facts")
+	s.Linux32 = true
+	s.Cwd = "/tmp"
+	out = l.want(s)
+	if !strings.Contains(out, "personality 0x40008\n") || !strings.Contains(out, "cwd /tmp\n") {
+		t.Errorf("%s", out)
+	}
+	if tables[0].arch == unix.AUDIT_ARCH_X86_64 && !strings.Contains(out, "machine i686\n") {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestProcTellsNothing(t *testing.T) {
+	l := newLab(t)
+	for name, content := range fixedProc() {
+		if out := l.want(l.spec("fixed-"+name, "cat", "/proc/"+name)); out != content || out == "" {
+			t.Errorf("%s: %q", name, out)
+		}
+	}
+	for _, name := range []string{"keys", "key-users", "kcore", "timer_list", "kallsyms", "modules", "vmstat", "interrupts", "sysrq-trigger"} {
+		if _, err := os.Stat("/proc/" + name); err != nil {
+			continue
+		}
+		if out := l.want(l.spec("empty-"+name, "cat", "/proc/"+name)); out != "" {
+			t.Errorf("%s: %q", name, out)
+		}
+	}
+	out := l.want(l.spec("mountinfo", "cat", "/proc/self/mountinfo"))
+	if !strings.Contains(out, "lowerdir+=l0,lowerdir+=l1,upperdir=upper,workdir=work") {
+		t.Errorf("mountinfo:\n%s", out)
+	}
+}
+
+func TestSignalsCannotEndPid1(t *testing.T) {
+	l := newLab(t)
+	if r, out := l.output(l.spec("run", "kill")); r.ExitCode != 7 || out != "alive\n" {
+		t.Errorf("%+v %s", r, out)
+	}
+}
+
+func TestSetuidGainsNothing(t *testing.T) {
+	l := newLab(t)
+	out := l.want(l.spec("run", "setuid"))
+	if n := strings.Count(out, "CapEff:\t00000000800400fb\n"); n < 2 || strings.Count(out, "CapEff")+strings.Count(out, "operation not permitted") != 3 {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestEscape(t *testing.T) {
+	l := newLab(t)
+	if out := l.want(l.spec("run", "escape")); out != "bin\nbuild\ndev\nout\nproc\nsys\ntmp\n" {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestNoDescriptorLeaks(t *testing.T) {
+	// What the caller of the engine may have left open across exec.
+	leak, err := unix.Open(t.TempDir(), unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(leak)
+	high, err := unix.FcntlInt(uintptr(leak), unix.F_DUPFD, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(high)
+	l := newLab(t)
+	if out := l.want(l.spec("run", "fds")); out != "0\n1\n2\n" {
+		t.Errorf("%q", out)
+	}
+	if os.Geteuid() != 0 {
+		return // pid 1's own can be seen by root only: that run does
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	s := l.spec("run2", "sleep", "60000")
+	go func() { _, err := Run(ctx, s); done <- err }()
+	pid := 0
+	for range 1000 {
+		if len(running("probe\x00sleep\x0060000")) > 0 {
+			pid = running(initName)[0]
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if pid == 0 {
+		t.Fatal("no pid 1")
+	}
+	names, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, n := range names {
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, n.Name()))
+		if !strings.HasPrefix(to, "anon_inode:") && !strings.HasPrefix(to, "socket:") && to != "/" {
+			t.Errorf("pid 1 has %s -> %s", n.Name(), to)
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestStdoutCanBeOpenedAgain(t *testing.T) {
+	l := newLab(t)
+	if out := l.want(l.spec("run", "reopen")); out != "one\ntwo\nthree\n" {
+		t.Errorf("%q", out)
+	}
+}
+
+func TestStdin(t *testing.T) {
+	l := newLab(t)
+	s := l.spec("run", "cat", "/dev/stdin")
+	r, w, _ := os.Pipe()
+	defer r.Close()
+	w.WriteString("from outside")
+	w.Close()
+	s.Stdin = r
+	s.Argv[2] = "/proc/self/fd/0"
+	if os.Geteuid() == 0 {
+		unix.Fchown(int(r.Fd()), unusedID("/proc/self/uid_map"), -1)
+	}
+	if out := l.want(s); out != "from outside" {
+		t.Errorf("%q", out)
+	}
+}
+
+func TestProcessLimit(t *testing.T) {
+	l := newLab(t)
+	s := l.spec("run", "forkbomb")
+	s.Processes = 301
+	s.Timeout = time.Minute
+	r, out := l.output(s)
+	var n int
+	fmt.Sscanf(out, "forked %d", &n)
+	if n < 50 || n > 301 || r.TimedOut {
+		t.Errorf("%+v %s", r, out)
+	}
+	waitGone(t, "probe\x00sleep\x003600000", 0)
+}
+
+func TestOrphans(t *testing.T) {
+	l := newLab(t)
+	marker := fmt.Sprintf("marker-%d-orphans", os.Getpid())
+	began := time.Now()
+	if r, _ := l.output(l.spec("run", "orphans", "10", marker)); r.ExitCode != 0 {
+		t.Errorf("%+v", r)
+	}
+	if d := time.Since(began); d > 20*time.Second {
+		t.Errorf("took %v", d)
+	}
+	waitGone(t, marker, 0)
+	if out := l.want(l.spec("reap", "reap")); out != "zombies 0\n" {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	l := newLab(t)
+	marker := fmt.Sprintf("marker-%d-timeout", os.Getpid())
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	s := l.spec("run", "orphans", "20", marker, "stay")
+	s.Timeout = 1500 * time.Millisecond
+	began := time.Now()
+	r, _ := l.output(s)
+	if !r.TimedOut || r.Silent || r.ExitCode != 137 || r.Signal != syscall.SIGKILL {
+		t.Errorf("%+v", r)
+	}
+	if d := time.Since(began); d < s.Timeout || d > s.Timeout+10*time.Second {
+		t.Errorf("took %v", d)
+	}
+	waitGone(t, marker, 0)
+	if now, _ := os.ReadFile("/proc/self/mountinfo"); !bytes.Equal(now, mounts) {
+		t.Errorf("mounts of the host have changed:\n%s\n%s", mounts, now)
+	}
+}
+
+func TestSilence(t *testing.T) {
+	l := newLab(t)
+	s := l.spec("run", "chatter", "100") // two seconds and more of talk
+	s.Silence = time.Second
+	r, out := l.output(s)
+	if !r.Silent || r.TimedOut || strings.Count(out, "still here") != 100 {
+		t.Errorf("%+v %d", r, strings.Count(out, "still here"))
+	}
+}
+
+func TestCancel(t *testing.T) {
+	l := newLab(t)
+	marker := fmt.Sprintf("marker-%d-cancel", os.Getpid())
+	why := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r, w, _ := os.Pipe()
+	s := l.spec("run", "orphans", "5", marker, "stay")
+	s.Stdout = w
+	go func() {
+		r.Read(make([]byte, 10)) // it is ready
+		cancel(why)
+	}()
+	if _, err := Run(ctx, s); !errors.Is(err, why) {
+		t.Error(err)
+	}
+	waitGone(t, marker, 0)
+	if _, err := Run(ctx, l.spec("run2", "true")); !errors.Is(err, why) {
+		t.Error(err)
+	}
+}
+
+func TestCancelEarly(t *testing.T) {
+	l := newLab(t)
+	for i := range 20 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*700*time.Microsecond)
+		_, err := Run(ctx, l.spec(fmt.Sprint("run", i), "sleep", "60000"))
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%d: %v", i, err)
+		}
+		cancel()
+	}
+	waitGone(t, "probe\x00sleep\x0060000", 0)
+}
+
+// TestEngineKilled kills an engine while its sandboxes are full of processes that do not want to end.
+func TestEngineKilled(t *testing.T) {
+	l := newLab(t)
+	for round := range 3 {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestNothing$")
+		cmd.Env = append(os.Environ(), probeVar+"="+probeFile, engineVar+"="+l.dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		marker := filepath.Base(l.dir) + "-marker"
+		// Both sandboxes say that they are ready; in one round the engine dies while they are being set up.
+		if round < 2 {
+			buf := make([]byte, 12)
+			for got := 0; got < len(buf); {
+				n, err := out.Read(buf[got:])
+				if err != nil {
+					t.Fatal(err, string(buf))
+				}
+				got += n
+			}
+			if len(running(marker)) < 20 {
+				t.Errorf("only %d processes", len(running(marker)))
+			}
+		} else {
+			time.Sleep(8 * time.Millisecond)
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		took := waitGone(t, marker, 5*time.Second)
+		t.Logf("gone after %v", took)
+		for _, name := range []string{"a", "b"} {
+			// What is left can be removed, and the next run works.
+			dir := filepath.Join(l.dir, name)
+			removeWork(dir)
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+			if r, err := Run(t.Context(), l.spec(name, "true")); err != nil || r.ExitCode != 0 {
+				t.Errorf("%+v %v", r, err)
+			}
+			os.RemoveAll(dir)
+		}
+	}
+}
+
+func TestResume(t *testing.T) {
+	l := newLab(t)
+	s := l.spec("run", "write", "/kept", "one")
+	l.want(s)
+	s.Argv = []string{"/bin/probe", "write", "/build/kept", "two"}
+	if _, err := Run(t.Context(), s); err == nil || !strings.Contains(err.Error(), "Resume") {
+		t.Errorf("a second run without Resume: %v", err)
+	}
+	s.Resume = true
+	s.Timeout = time.Minute
+	l.want(s)
+	// A killed run leaves a volatile upper folder, too.
+	s.Argv = []string{"/bin/probe", "chatter", "1"}
+	s.Silence = 300 * time.Millisecond
+	if r, _ := l.output(s); !r.Silent {
+		t.Errorf("%+v", r)
+	}
+	s.Argv, s.Silence = []string{"/bin/probe", "cat", "/kept", "/build/kept"}, 0
+	if out := l.want(s); out != "onetwo" {
+		t.Errorf("%q", out)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	all := Check(dir)
+	names := map[string]bool{}
+	for _, f := range all {
+		t.Logf("%-32s %v %s %s", f.Name, f.OK, f.Detail, f.Remedy)
+		names[f.Name] = true
+		if f.Needed && !f.OK {
+			t.Errorf("%s: %s", f.Name, f.Detail)
+		}
+		if f.OK == (f.Remedy != "") {
+			t.Errorf("%s: ok %v, remedy %q", f.Name, f.OK, f.Remedy)
+		}
+	}
+	for _, n := range []string{"kernel", "store's file system", "user namespaces", "overlay in a user namespace", "sandbox",
+		"binfmt_misc in user namespaces", "process limit per sandbox", "cgroup delegation"} {
+		if !names[n] {
+			t.Errorf("no finding %q", n)
+		}
+	}
+	if names["idmapped mounts"] != (os.Geteuid() == 0) {
+		t.Errorf("%v", names)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+	bad := Check("/proc")
+	if i := slices.IndexFunc(bad, func(f Finding) bool { return f.Name == "sandbox" }); bad[i].OK {
+		t.Errorf("%+v", bad[i])
+	}
+}
+
+func BenchmarkTrivial(b *testing.B) {
+	l := newLab(b)
+	var took []time.Duration
+	i := 0
+	for b.Loop() {
+		i++
+		s := l.spec(fmt.Sprint("run", i), "true")
+		began := time.Now()
+		if r, err := Run(b.Context(), s); err != nil || r.ExitCode != 0 {
+			b.Fatal(r, err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/10].Microseconds())/1000, "p10-ms")
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
 }

@@ -76,8 +76,9 @@ func (t *terminal) join(master int) {
 
 	// One loop with poll: a goroutine that reads the caller's terminal could not be stopped.
 	buf := make([]byte, 4096)
+	input := int32(in)
 	for {
-		fds := []unix.PollFd{{Fd: int32(master), Events: unix.POLLIN}, {Fd: int32(in), Events: unix.POLLIN}}
+		fds := []unix.PollFd{{Fd: int32(master), Events: unix.POLLIN}, {Fd: input, Events: unix.POLLIN}}
 		if _, err := unix.Poll(fds, -1); err != nil {
 			if err == unix.EINTR {
 				continue
@@ -97,7 +98,7 @@ func (t *terminal) join(master int) {
 		if fds[1].Revents != 0 {
 			n, err := unix.Read(in, buf)
 			if n <= 0 && err != unix.EINTR && err != unix.EAGAIN {
-				in = -1 // poll leaves negative ones out
+				input = -1 // poll leaves negative ones out
 			}
 			if n > 0 {
 				writeAll(master, buf[:n])

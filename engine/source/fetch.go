@@ -29,9 +29,11 @@ type file struct {
 	pool    string   // Debian pool path, for mirrors; may be empty
 	urls    []string // http, https, file or copy
 	quick   bool     // connect with little patience, because there is an alternative
-	client  *http.Client
+	limit   int64    // what to read at most while the size is unknown; 0: maxSize
+	remedy  string   // what to do when nothing has it; empty: the usual
 	header  http.Header
-	remedy  string // what to do when nothing has it; empty: the usual
+	// connect makes the client for urls; nil: the usual one.
+	connect func(context.Context, *Fetcher) (*http.Client, error)
 }
 
 func (w file) errorf(format string, args ...any) error {
@@ -58,8 +60,8 @@ func (e *ChecksumError) Error() string {
 // get puts a file into the store and returns its digest: from the mirrors, from the shared cache, from its URLs. Callers
 // that want the same file share one download, inside this process and between processes.
 func (f *Fetcher) get(ctx context.Context, w file) (cache.Digest, error) {
-	if d, ok := f.Store.FindBlob(w.sha256); ok {
-		return d, w.checkSize(d)
+	if d, ok := f.find(w); ok {
+		return d, nil
 	}
 	return f.flights.do(ctx, w.sha256+" "+strings.Join(w.urls, " "), func(ctx context.Context) (cache.Digest, error) {
 		unlock, err := f.Store.Lock(ctx, "source-"+w.sha256)
@@ -67,14 +69,20 @@ func (f *Fetcher) get(ctx context.Context, w file) (cache.Digest, error) {
 			return cache.Digest{}, w.errorf("lock: %w", err)
 		}
 		defer unlock()
-		if d, ok := f.Store.FindBlob(w.sha256); ok { // another process was faster
-			return d, w.checkSize(d)
+		if d, ok := f.find(w); ok { // another process was faster
+			return d, nil
 		}
 		if err := os.MkdirAll(filepath.Join(f.Store.Dir(), "partial"), 0o700); err != nil {
 			return cache.Digest{}, w.errorf("%w", err)
 		}
 		return f.getFrom(ctx, w)
 	})
+}
+
+// find looks for the file in the store. One of another size is a broken blob, which a fetched one replaces.
+func (f *Fetcher) find(w file) (cache.Digest, bool) {
+	d, ok := f.Store.FindBlob(w.sha256)
+	return d, ok && (w.size < 0 || d.Size == w.size)
 }
 
 // checkSize compares the size of verified content with the one that the lock file or an index told.
@@ -169,7 +177,7 @@ func (f *Fetcher) fromMirrors(ctx context.Context, w file) (cache.Digest, bool, 
 				d, err = f.copyLocal(w, filepath.Join(folder, filepath.FromSlash(name)))
 			} else {
 				quick := w
-				quick.quick, quick.client, quick.header = true, nil, nil
+				quick.quick, quick.connect, quick.header = true, nil, nil
 				d, err = f.download(ctx, quick, join(m, name))
 			}
 			if err == nil {

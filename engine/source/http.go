@@ -101,14 +101,17 @@ func (f *Fetcher) download(ctx context.Context, w file, from string) (cache.Dige
 	if w.quick {
 		attempts = min(attempts, 2)
 	}
-	if w.client == nil {
-		w.client = f.client(clientKind{quick: w.quick, apt: w.pool != ""})
+	connect := func(ctx context.Context) (*http.Client, error) {
+		if w.connect != nil {
+			return w.connect(ctx, f)
+		}
+		return f.client(clientKind{quick: w.quick, apt: w.pool != ""}), nil
 	}
 	p := &partial{path: filepath.Join(f.Store.Dir(), "partial", w.sha256)}
 	fresh := false // whether a wrong digest has already led to a new start
 	for failures := 1; ; failures++ {
 		before := p.size()
-		d, err := f.attempt(ctx, w, from, p, t.stall)
+		d, err := f.attempt(ctx, w, from, p, connect, t.stall)
 		var sum *ChecksumError
 		switch {
 		case err == nil:
@@ -242,7 +245,7 @@ func (p *partial) setOrigin(from string, h http.Header) error {
 }
 
 // attempt makes one request, for the part of the file that is missing.
-func (f *Fetcher) attempt(ctx context.Context, w file, from string, p *partial, stall time.Duration) (cache.Digest, error) {
+func (f *Fetcher) attempt(ctx context.Context, w file, from string, p *partial, connect func(context.Context) (*http.Client, error), stall time.Duration) (cache.Digest, error) {
 	out, err := os.OpenFile(p.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return cache.Digest{}, err
@@ -265,7 +268,11 @@ func (f *Fetcher) attempt(ctx context.Context, w file, from string, p *partial, 
 	defer cancel(nil)
 	watchdog := time.AfterFunc(stall, func() { cancel(errStalled) })
 	defer watchdog.Stop()
-	resp, err := w.request(ctx, from, have, p.validator(from))
+	client, err := connect(ctx)
+	if err != nil {
+		return cache.Digest{}, stalled(ctx, err)
+	}
+	resp, err := w.request(ctx, client, from, have, p.validator(from))
 	if err != nil {
 		return cache.Digest{}, stalled(ctx, err)
 	}
@@ -307,7 +314,9 @@ func (f *Fetcher) attempt(ctx context.Context, w file, from string, p *partial, 
 	}
 	limit := w.size
 	if limit < 0 {
-		limit = maxSize
+		if limit = w.limit; limit == 0 {
+			limit = maxSize
+		}
 	}
 	report := time.Now()
 	buf := make([]byte, 256<<10)
@@ -363,7 +372,7 @@ func (f *Fetcher) finish(w file, from string, p *partial, h hash.Hash, size int6
 }
 
 // request asks for the bytes from have on.
-func (w file) request(ctx context.Context, from string, have int64, validator string) (*http.Response, error) {
+func (w file) request(ctx context.Context, client *http.Client, from string, have int64, validator string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return nil, err
@@ -379,7 +388,7 @@ func (w file) request(ctx context.Context, from string, have int64, validator st
 			req.Header.Set("If-Range", validator)
 		}
 	}
-	return w.client.Do(req)
+	return client.Do(req)
 }
 
 // stalled replaces the error of a request that the watchdog ended.

@@ -23,8 +23,6 @@ mkdir -p src
 unpack sources/zlib-1.3.1.tar.gz src
 
 phase prepare
-export CC=aarch64-vfsb-linux-musl-gcc
-export CFLAGS='-O2 -pipe'
 cd /build/src
 mkdir -p /build/src
 cd /build/src
@@ -42,4 +40,4 @@ phase install
 make DESTDIR=/out install
 
 # Libtool archives hold build paths, and every manual rewrites the index of info pages.
-find /out '(' -name '*.la' -o -path '*/share/info/dir' ')' ! -type d -delete
+find /out '(' -name '*.la' -o -path '*/share/info/dir' ')' ! -type d -exec rm -f {} +

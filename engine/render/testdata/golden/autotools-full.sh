@@ -33,9 +33,6 @@ patch -p1 --batch --forward --input='../patches/02 odd name.patch' >&2
 cd ..
 
 phase prepare
-export CC=aarch64-vfsb-linux-musl-gcc
-export CFLAGS='-O1 -DNAME='\''"x"'\'''
-export LDFLAGS=-static
 cd /build/src
 for f in "${files[@]}"; do sed -i s/a/b/ "$f"; done
 mkdir -p /build/obj
@@ -60,4 +57,4 @@ make DESTDIR=/out install-strip
 ln -s gcc /out/usr/bin/cc
 
 # Libtool archives hold build paths, and every manual rewrites the index of info pages.
-find /out '(' -name '*.la' -o -path '*/share/info/dir' ')' ! -type d -delete
+find /out '(' -name '*.la' -o -path '*/share/info/dir' ')' ! -type d -exec rm -f {} +

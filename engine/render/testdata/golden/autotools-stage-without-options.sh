@@ -38,4 +38,4 @@ phase install
 make DESTDIR=/out install
 
 # Libtool archives hold build paths, and every manual rewrites the index of info pages.
-find /out '(' -name '*.la' -o -path '*/share/info/dir' ')' ! -type d -delete
+find /out '(' -name '*.la' -o -path '*/share/info/dir' ')' ! -type d -exec rm -f {} +

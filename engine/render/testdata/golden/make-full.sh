@@ -29,8 +29,6 @@ patch -p1 --batch --forward --input=../patches/a.patch >&2
 cd ..
 
 phase prepare
-export CC=aarch64-vfsb-linux-musl-gcc
-export CFLAGS='-O2 -pipe'
 cd /build/src
 rm -f x
 cd /build/src
@@ -51,4 +49,4 @@ make "${settings[@]}" DESTDIR=/out install PREFIX=/out/usr
 true
 
 # Libtool archives hold build paths, and every manual rewrites the index of info pages.
-find /out '(' -name '*.la' -o -path '*/share/info/dir' ')' ! -type d -delete
+find /out '(' -name '*.la' -o -path '*/share/info/dir' ')' ! -type d -exec rm -f {} +

@@ -21,8 +21,6 @@ unpack() {
 phase unpack
 mkdir -p src
 
-export CC=aarch64-vfsb-linux-musl-gcc
-export CFLAGS='-O2 -pipe'
 cd /build/src
 
 phase build
@@ -32,4 +30,4 @@ ${not} {{ touched }}
 EOF
 
 # Libtool archives hold build paths, and every manual rewrites the index of info pages.
-find /out '(' -name '*.la' -o -path '*/share/info/dir' ')' ! -type d -delete
+find /out '(' -name '*.la' -o -path '*/share/info/dir' ')' ! -type d -exec rm -f {} +

@@ -1,0 +1,240 @@
+package cache
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// hostile makes a tar from headers; a file's content is its name, cut or padded to the size.
+func hostile(t testing.TB, headers ...tar.Header) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range headers {
+		if h.ModTime.IsZero() && h.Typeflag != tar.TypeXGlobalHeader {
+			h.ModTime = time.Unix(Epoch, 0)
+		}
+		if h.Mode == 0 && h.Typeflag != tar.TypeXGlobalHeader {
+			h.Mode = 0o755
+		}
+		check(t, w.WriteHeader(&h))
+		if h.Typeflag == tar.TypeReg && h.Size < 1<<20 {
+			_, err := w.Write([]byte(strings.Repeat("x", int(h.Size))))
+			check(t, err)
+		}
+	}
+	w.Close()
+	return b.Bytes()
+}
+
+func TestImportHostile(t *testing.T) {
+	x, good := sampleTar(t)
+	dir := func(name string) tar.Header { return tar.Header{Typeflag: tar.TypeDir, Name: name + "/"} }
+	file := func(name string) tar.Header { return tar.Header{Typeflag: tar.TypeReg, Name: name, Size: 3} }
+	link := func(name, to string) tar.Header {
+		return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to, Mode: 0o777}
+	}
+	hard := func(name, to string) tar.Header {
+		return tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: to}
+	}
+	xattr := func(name, value string) tar.Header {
+		h := file("a")
+		h.PAXRecords = map[string]string{xattrRecord + name: value}
+		return h
+	}
+	with := func(h tar.Header, change func(*tar.Header)) tar.Header { change(&h); return h }
+
+	store := tempDir(t)
+	outside := filepath.Join(store, "outside")
+	check(t, os.WriteFile(outside, []byte("safe"), 0o644))
+	s := openStore(t, filepath.Join(store, "store"))
+	base := filepath.Base(outside)
+
+	for name, c := range map[string]struct {
+		tar  []byte
+		want string
+	}{
+		"dot dot":             {hostile(t, file("../"+base)), "clean"},
+		"dot dot inside":      {hostile(t, dir("a"), file("a/../../../../"+base)), "clean"},
+		"dot dot folder":      {hostile(t, dir("..")), "clean"},
+		"absolute":            {hostile(t, file(outside)), "clean"},
+		"dot":                 {hostile(t, dir(".")), "clean"},
+		"leading dot":         {hostile(t, file("./a")), "clean"},
+		"double slash":        {hostile(t, dir("a"), file("a//b")), "clean"},
+		"empty name":          {hostile(t, tar.Header{Typeflag: tar.TypeDir, Name: "/"}), "want 1 to"},
+		"long component":      {hostile(t, file(strings.Repeat("a", 256))), "255"},
+		"long path":           {hostile(t, file(strings.Repeat("a/", 3000)+"a")), "4095"},
+		"below a symlink":     {hostile(t, link("a", store), file("a/"+base)), "not a folder"},
+		"below a file":        {hostile(t, file("a"), file("a/b")), "not a folder"},
+		"symlink for folder":  {hostile(t, dir("a"), link("a", store), file("a/"+base)), "named twice"},
+		"no parent":           {hostile(t, file("a/b")), "not a folder"},
+		"twice":               {hostile(t, file("a"), file("a")), "named twice"},
+		"unsorted":            {hostile(t, file("b"), file("a")), "out of order"},
+		"hardlink out":        {hostile(t, hard("a", outside)), "no file before it"},
+		"hardlink up":         {hostile(t, hard("a", "../../"+base)), "no file before it"},
+		"hardlink by symlink": {hostile(t, link("a", store), hard("b", "a/"+base)), "no file before it"},
+		"hardlink to symlink": {hostile(t, link("a", outside), hard("b", "a")), "no file before it"},
+		"hardlink to folder":  {hostile(t, dir("a"), hard("b", "a")), "no file before it"},
+		"hardlink to later":   {hostile(t, hard("a", "b"), file("b")), "no file before it"},
+		"hardlink to itself":  {hostile(t, hard("a", "a")), "no file before it"},
+		"symlink to nothing":  {hostile(t, link("a", "")), "target"},
+		"char device":         {hostile(t, tar.Header{Typeflag: tar.TypeChar, Name: "a", Devmajor: 1, Devminor: 3}), "cannot be part"},
+		"whiteout":            {hostile(t, tar.Header{Typeflag: tar.TypeChar, Name: "a"}), "cannot be part"},
+		"block device":        {hostile(t, tar.Header{Typeflag: tar.TypeBlock, Name: "a", Devmajor: 8}), "cannot be part"},
+		"contiguous file":     {hostile(t, tar.Header{Typeflag: tar.TypeCont, Name: "a"}), "cannot be part"},
+		"global header":       {hostile(t, tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "x"}}), ""},
+		"opaque":              {hostile(t, xattr("user.overlay.opaque", "y")), "cannot be part"},
+		"trusted":             {hostile(t, xattr("trusted.overlay.opaque", "y")), "cannot be part"},
+		"selinux":             {hostile(t, xattr("security.selinux", "y")), "cannot be part"},
+		"capability v3":       {hostile(t, xattr(capabilityXattr, "\x01\x00\x00\x03"+strings.Repeat("\x00", 20))), "version 2"},
+		"long xattr":          {hostile(t, xattr("user.x", strings.Repeat("v", maxXattr+1))), "longer than"},
+		"other record":        {hostile(t, with(file("a"), func(h *tar.Header) { h.PAXRecords = map[string]string{"VENDOR.x": "y"} })), "not a layer's tar"},
+		"other time":          {hostile(t, with(file("a"), func(h *tar.Header) { h.ModTime = time.Unix(1, 0) })), "not a layer's tar"},
+		"user name":           {hostile(t, with(file("a"), func(h *tar.Header) { h.Uname = "root" })), "not a layer's tar"},
+		"GNU form":            {hostile(t, with(file("a"), func(h *tar.Header) { h.Format = tar.FormatGNU })), "not a layer's tar"},
+		"needless PAX":        {hostile(t, with(file("a"), func(h *tar.Header) { h.Format = tar.FormatPAX; h.ModTime = time.Unix(Epoch, 1) })), "not a layer's tar"},
+		"size with folder":    {hostile(t, with(link("a", "b"), func(h *tar.Header) { h.Devmajor = 1 })), "not a layer's tar"},
+		"symlink mode":        {hostile(t, with(link("a", "b"), func(h *tar.Header) { h.Mode = 0o755 })), "mode 0777"},
+		"mode bits":           {hostile(t, with(file("a"), func(h *tar.Header) { h.Mode = 0o100644 })), "mode"},
+		"hardlink mode":       {hostile(t, file("a"), with(hard("b", "a"), func(h *tar.Header) { h.Mode = 0o4755 })), "not a layer's tar"},
+		"huge id":             {hostile(t, with(file("a"), func(h *tar.Header) { h.Uid = 1 << 40 })), "out of range"},
+		"a bomb's header":     {hostile(t, with(file("a"), func(h *tar.Header) { h.Size = 1 << 50 })), "unexpected EOF"},
+		"sparse bomb":         {sparseBomb(t), ""},
+		"nothing":             {nil, "not a layer's tar"},
+		"one zero block":      {make([]byte, 512), ""},
+		"zero padding":        {append(bytes.Clone(good), make([]byte, 512)...), "behind its end"},
+		"trailing data":       {append(bytes.Clone(good), 'x'), "behind its end"},
+		"no end":              {good[:len(good)-1024], "not a layer's tar"},
+		"half an end":         {good[:len(good)-512], ""},
+		"noise":               {[]byte(strings.Repeat("noise", 1000)), "invalid tar header"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := s.ImportTar(bytes.NewReader(c.tar))
+			wantError(t, err, c.want)
+			wantError(t, err, "import layer")
+			wantUntouched(t, s, outside)
+		})
+	}
+	t.Run("limits", func(t *testing.T) {
+		_, err := s.ImportTarLimited(bytes.NewReader(good), ImportLimits{Bytes: int64(len(good)) - 1})
+		wantError(t, err, "longer than")
+		_, err = s.ImportTarLimited(bytes.NewReader(good), ImportLimits{Entries: len(x.Entries) - 1})
+		wantError(t, err, "entries")
+		endless := with(file("a"), func(h *tar.Header) { h.Size = 1 << 50 })
+		_, err = s.ImportTarLimited(io.MultiReader(bytes.NewReader(hostile(t, endless)), zeros{}), ImportLimits{Bytes: 4 << 20})
+		wantError(t, err, "longer than 4194304 bytes")
+		broken := io.MultiReader(bytes.NewReader(good[:3000]), failing{})
+		_, err = s.ImportTar(broken)
+		wantError(t, err, "the line went dead")
+		wantUntouched(t, s, outside)
+	})
+	t.Run("cut", func(t *testing.T) {
+		for n := 0; n < len(good); n += 97 {
+			if _, err := s.ImportTar(bytes.NewReader(good[:n])); err == nil {
+				t.Fatalf("the first %d bytes were accepted", n)
+			}
+		}
+		wantUntouched(t, s, outside)
+	})
+	t.Run("flipped", func(t *testing.T) {
+		for n := 0; n < len(good); n += 211 {
+			bad := bytes.Clone(good)
+			bad[n] ^= 1
+			if l, err := s.ImportTar(bytes.NewReader(bad)); err == nil && l.Tar != DigestOf(bad) {
+				t.Fatalf("byte %d flipped: accepted as %v", n, l)
+			}
+		}
+	})
+	l, err := s.ImportTar(bytes.NewReader(good))
+	check(t, err)
+	if l.Tar != DigestOf(good) || l.Index != DigestOf(x.Marshal()) {
+		t.Errorf("the good one gave %v", l)
+	}
+	check(t, s.VerifyLayer(l))
+	check(t, checkSettled(s.LayerDir(l), x))
+}
+
+// sparseBomb is an old GNU sparse file of 1 TiB in two blocks.
+func sparseBomb(t testing.TB) []byte {
+	b := hostile(t, tar.Header{Typeflag: tar.TypeReg, Name: "a", Format: tar.FormatGNU, Size: 0})
+	b[156] = 'S'
+	copy(b[386:], "00000000000\x00")              // one piece at 0
+	copy(b[398:], "00000000000\x00")              // of 0 bytes
+	copy(b[483:], "\x80\x00\x00\x00\x00\x00\x01") // real size, base 256
+	copy(b[483+7:], "\x00\x00\x00\x00\x00")       // 1 << 40
+	copy(b[148:156], "        ")
+	sum := 0
+	for _, c := range b[:512] {
+		sum += int(c)
+	}
+	copy(b[148:156], []byte{'0', byte('0' + sum>>12&7), byte('0' + sum>>9&7), byte('0' + sum>>6&7), byte('0' + sum>>3&7), byte('0' + sum&7), 0, ' '})
+	return b
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, errors.New("the line went dead") }
+
+// wantUntouched checks that a failed import has left nothing.
+func wantUntouched(t *testing.T, s *Store, outside string) {
+	t.Helper()
+	if b, err := os.ReadFile(outside); err != nil || string(b) != "safe" {
+		t.Errorf("the file outside: %q, %v", b, err)
+	}
+	entries, err := os.ReadDir(filepath.Dir(outside))
+	if err != nil || len(entries) != 2 {
+		t.Errorf("outside: %v, %v", entries, err)
+	}
+	layers, err := os.ReadDir(filepath.Join(s.Dir(), "layers"))
+	if err != nil || len(layers) != 0 {
+		t.Errorf("layers: %v, %v", layers, err)
+	}
+	left, err := filepath.Glob(filepath.Join(s.Dir(), "run", "*", "*-*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("run folders: %v, %v", left, err)
+	}
+}
+
+func FuzzImportTar(f *testing.F) {
+	_, good := sampleTar(f)
+	f.Add(good)
+	f.Add(good[:1024])
+	f.Add(hostile(f, tar.Header{Typeflag: tar.TypeDir, Name: "a/"}, tar.Header{Typeflag: tar.TypeReg, Name: "a/b", Size: 3},
+		tar.Header{Typeflag: tar.TypeLink, Name: "a/c", Linkname: "a/b"}, tar.Header{Typeflag: tar.TypeSymlink, Name: "d", Linkname: "..", Mode: 0o777}))
+	f.Add(hostile(f, tar.Header{Typeflag: tar.TypeSymlink, Name: "a", Linkname: "/tmp", Mode: 0o777}, tar.Header{Typeflag: tar.TypeReg, Name: "a/b", Size: 3}))
+	f.Add(sparseBomb(f))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		parent := t.TempDir()
+		defer Remove(parent)
+		dir := filepath.Join(parent, "dir")
+		check(t, os.Mkdir(dir, 0o700))
+		x, d, err := unpack(dir, bytes.NewReader(b), ImportLimits{Bytes: 1 << 20, Entries: 1000})
+		if entries, err := os.ReadDir(parent); err != nil || len(entries) != 1 {
+			t.Fatalf("written outside: %v, %v", entries, err)
+		}
+		if err != nil {
+			return
+		}
+		if d != DigestOf(b) {
+			t.Errorf("accepted, but the digest is %v", d)
+		}
+		if err := verifyTree(dir, x, d.Hash); err != nil && !errors.Is(err, fs.ErrPermission) {
+			t.Error(err)
+		}
+		if y, err := ParseIndex(x.Marshal()); err != nil || len(y.Entries) != len(x.Entries) {
+			t.Errorf("its index does not parse: %v", err)
+		}
+	})
+}

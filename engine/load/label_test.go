@@ -1,0 +1,82 @@
+package load
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseLabel(t *testing.T) {
+	for in, want := range map[string]Label{
+		"//zlib":                        {Package: "zlib"},
+		"//gcc/cross":                   {Package: "gcc", Target: "cross"},
+		"//bash@tools:arm64":            {Package: "bash", Stage: "tools", Platform: "arm64"},
+		"//gcc/libgcc@tools:amd64-musl": {Package: "gcc", Target: "libgcc", Stage: "tools", Platform: "amd64-musl"},
+		"//libstdc++:amd64":             {Package: "libstdc++", Platform: "amd64"},
+	} {
+		got, err := ParseLabel(in)
+		if err != nil || got != want {
+			t.Errorf("ParseLabel(%q) = %+v, %v; want %+v", in, got, err, want)
+		}
+	}
+	for in, want := range map[string]string{
+		"zlib":            "labels start with //",
+		"//":              "not a package's name",
+		"//a/b/c":         "not a target's name",
+		"//a:":            "not a platform's name",
+		"//a@:x":          "not a stage's name",
+		"//a:{x,y}":       "several platforms",
+		"//...":           "is a pattern",
+		"//a/...":         "is a pattern",
+		"//a:{x":          "ends in }",
+		"//-rf":           "not a package's name",
+		"//../etc/passwd": "not a package's name",
+		"//a b":           "not a package's name",
+	} {
+		if _, err := ParseLabel(in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("ParseLabel(%q): error %v; want one with %q", in, err, want)
+		}
+	}
+}
+
+// FuzzLabel: what parses prints as something that parses to the same.
+func FuzzLabel(f *testing.F) {
+	for _, s := range []string{"//zlib", "//gcc/cross@tools:amd64-musl", "//...", "//a/...:{b,c}", "//a@b:c", "//", ":", "@"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		l, err := ParseLabel(s)
+		if err != nil {
+			return
+		}
+		again, err := ParseLabel(l.String())
+		if err != nil || again != l {
+			t.Errorf("%q parses to %+v, which prints as %q and parses to %+v, %v", s, l, l, again, err)
+		}
+	})
+}
+
+func TestRawHeredocs(t *testing.T) {
+	in := "a = \"${version}\"\nb = <<-SH\n  echo ${x:-1} %{y} ${#z[@]}\n  cat <<EOF\n  SH\nc = \"%{if true}x%{endif}\"\n# d = <<X\n"
+	want := "a = \"${version}\"\nb = <<-SH\n  echo $${x:-1} %%{y} $${#z[@]}\n  cat <<EOF\n  SH\nc = \"%{if true}x%{endif}\"\n# d = <<X\n"
+	if got := string(rawHeredocs([]byte(in))); got != want {
+		t.Errorf("rawHeredocs:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// FuzzHCL: no file, however odd, makes the loader panic.
+func FuzzHCL(f *testing.F) {
+	for _, s := range []string{"package \"a\" {\n script { script = \"x\" }\n}\n", "package {", "a = <<X\n${\nX\n", "package \"a\" { source { git = 1 } }", "profile \"p\" { stage \"s\" {} }", "platform \"x\" { vars = { a = 1.5 } }", "rule \"r\" { attribute \"a\" { type = 3 } }"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		root := t.TempDir()
+		writeFiles(t, root, map[string]string{
+			"packages/a/package.hcl": text, "profiles/p/p.hcl": text, "templates/t.hcl": text,
+		})
+		ws, diags := Load(root, []string{"group"})
+		if !diags.HasErrors() {
+			r := NewResolver(ws, Exec{Arch: "amd64"})
+			r.Expand(Pattern{Recursive: true})
+		}
+	})
+}

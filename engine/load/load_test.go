@@ -1,0 +1,142 @@
+package load
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func writeFiles(t testing.TB, root string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const profiles = `
+profile "gnu" {
+  home = "tools"
+  stage "cross" {
+    vars = { prefix = "/cross" }
+  }
+  stage "tools" {
+    env = { CC = "${platform.triplet}-gcc" }
+  }
+}
+profile "musl" {
+  home = "tools"
+  stage "tools" {}
+}
+platform "arm64" {
+  profile = "gnu"
+  arch    = "arm64"
+  triplet = "aarch64-x-linux-gnu"
+  aliases = ["arm-64bit"]
+}
+platform "arm64-musl" {
+  profile = "musl"
+  arch    = "arm64"
+  triplet = "aarch64-x-linux-musl"
+}
+`
+
+func TestResolve(t *testing.T) {
+	root := t.TempDir()
+	writeFiles(t, root, map[string]string{
+		"profiles/all.d/all.hcl":        profiles,
+		"packages/bash/package.hcl":     "package \"bash\" {\n group {\n members = [] \n}\n}\n",
+		"packages/gcc/package.hcl":      "package \"gcc\" {\n profiles = [\"gnu\"]\n group \"cross\" {\n members = []\n stage = profile == \"gnu\" ? \"cross\" : \"tools\"\n }\n}\n",
+		"packages/alkaline/package.hcl": "package \"alkaline\" {\n profile = \"musl\"\n group {\n members = []\n}\n}\n",
+	})
+	ws, diags := Load(root, []string{"group"})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	r := NewResolver(ws, Exec{Arch: "arm64", Triplet: "aarch64-pc-linux-gnu"})
+	for in, want := range map[string]string{
+		"//bash":                "//bash@tools:arm64",
+		"//bash:arm64-musl":     "//bash@tools:arm64-musl",
+		"//bash:arm-64bit":      "//bash@tools:arm64",
+		"//bash@cross":          "//bash@cross:arm64",
+		"//gcc/cross":           "//gcc/cross@cross:arm64",
+		"//alkaline":            "//alkaline@tools:arm64-musl",
+		"//alkaline:arm64":      "//alkaline@tools:arm64-musl",
+		"//alkaline:arm64-musl": "//alkaline@tools:arm64-musl",
+	} {
+		l, err := ParseLabel(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := r.Resolve(l, "")
+		if err != nil || c.Label().String() != want {
+			t.Errorf("Resolve(%s) = %v, %v; want %s", in, c.Target, err, want)
+		}
+	}
+	for in, want := range map[string]string{
+		"//bsh":                  `did you mean "bash"`,
+		"//gcc":                  "no default target; it has //gcc/cross",
+		"//gcc/cros":             `did you mean "cross"`,
+		"//gcc/cross:arm64-musl": "not built in profile",
+		"//bash:sparc":           "platforms are arm64, arm64-musl",
+		"//bash@native":          "no stage \"native\"; it has cross, tools",
+		"//alkaline:mips":        "no platform \"mips\"",
+	} {
+		l, err := ParseLabel(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Resolve(l, ""); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Resolve(%s): error %v; want one with %q", in, err, want)
+		}
+	}
+	p, _ := ParsePattern("//...:arm64-musl")
+	configs, err := r.Expand(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range configs {
+		got = append(got, c.Label().String())
+	}
+	if want := "//alkaline@tools:arm64-musl //bash@tools:arm64-musl"; strings.Join(got, " ") != want {
+		t.Errorf("//...:arm64-musl is %v; want %s", got, want)
+	}
+}
+
+func TestDuplicatesAndErrorsOfAllFiles(t *testing.T) {
+	root := t.TempDir()
+	writeFiles(t, root, map[string]string{
+		"profiles/p/a.hcl":       profiles,
+		"profiles/p/b.hcl":       "profile \"gnu\" {\n home = \"tools\"\n stage \"tools\" {}\n}\n",
+		"packages/a/package.hcl": "package \"b\" {\n}\n",
+		"packages/c/package.hcl": "package \"c\" {\n source {\n file = \"../../etc/passwd\"\n }\n source \"c\" {\n url = \"http://x/y\"\n sha256 = \"12\"\n }\n}\n",
+		"templates/x.hcl":        "rule \"x\" {\n template = \"x.sh.j2\"\n attribute \"a\" {\n type = \"strin\"\n }\n}\n",
+	})
+	_, diags := Load(root, []string{"group"})
+	text := diags.Error()
+	var all []string
+	for _, d := range diags {
+		all = append(all, Pos(*d.Subject)+" "+d.Summary+" "+d.Detail)
+	}
+	text = strings.Join(all, "\n")
+	for _, want := range []string{
+		"profiles/p/b.hcl:1 duplicate profile \"gnu\" it is declared at profiles/p/a.hcl:2",
+		"packages/a/package.hcl:1 package \"b\" lies in the folder packages/a name both alike",
+		"leads out of the package's folder",
+		"packages/c/package.hcl:5 duplicate source \"c\"",
+		"sha256 is not 64 lower-case hex digits",
+		"templates/x.hcl:1 rule \"x\" has no template",
+		"has type \"strin\"",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no diagnostic says %q in:\n%s", want, text)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package source
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	sumA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	sumB = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+)
+
+func TestLockRoundTrip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "below", "lock.json")
+	l, err := OpenLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Save(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("Save without a change wrote the file: %v", err)
+	}
+	upstream := Entry{Origin: Upstream, Filename: "zlib-1.3.tar.gz", SHA256: sumA, Size: 12}
+	debian := Entry{Origin: DebianOrigin, Filename: "bash_5.orig.tar.xz", SHA256: sumB, Size: 0, Path: "pool/main/b/bash/bash_5.orig.tar.xz"}
+	debs := []Deb{
+		{Package: "make", Version: "4.3-4.1", Arch: "amd64", Path: "pool/main/m/make.deb", SHA256: sumB, Size: 2},
+		{Package: "gcc", Version: "4:12.2.0-3", Arch: "amd64", Path: "pool/main/g/gcc.deb", SHA256: sumA, Size: 1},
+	}
+	l.SetSource("zlib/zlib", upstream)
+	l.SetSource("bash/bash", debian)
+	l.SetSeed("base:amd64", sumA, debs)
+	want := []string{"seed base:amd64: added 2 packages", "source bash/bash: added debian bash_5.orig.tar.xz", "source zlib/zlib: added upstream zlib-1.3.tar.gz"}
+	if got := l.Changed(); !slices.Equal(got, want) {
+		t.Errorf("Changed() = %q, want %q", got, want)
+	}
+	if err := l.Save(); err != nil {
+		t.Fatal(err)
+	}
+	first, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(first), "\n    \"bash/bash\": {\"origin\":\"debian\"") {
+		t.Errorf("no line for bash/bash:\n%s", first)
+	}
+
+	l, err = OpenLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := l.Source("zlib/zlib"); !ok || got != upstream {
+		t.Errorf("zlib: %+v %v", got, ok)
+	}
+	if got, ok := l.Seed("base:amd64", sumA); !ok || len(got) != 2 || got[0].Package != "gcc" {
+		t.Errorf("seed: %+v %v, want it sorted", got, ok)
+	}
+	if _, ok := l.Seed("base:amd64", sumB); ok {
+		t.Error("a seed of another declaration was returned")
+	}
+	l.SetSource("zlib/zlib", upstream)
+	l.SetSeed("base:amd64", sumA, debs)
+	if got := l.Changed(); len(got) != 0 {
+		t.Errorf("Changed() after setting what was there = %q", got)
+	}
+	l.SetSource("zlib/zlib", debian)
+	if got := l.Changed(); len(got) != 1 || !strings.Contains(got[0], "changed debian") {
+		t.Errorf("Changed() = %q", got)
+	}
+	l.SetSource("zlib/zlib", upstream)
+	if err := l.Save(); err != nil {
+		t.Fatal(err)
+	}
+	second, _ := os.ReadFile(path)
+	if string(first) != string(second) {
+		t.Errorf("same entries, other bytes:\n%s\n%s", first, second)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*tmp*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestLockErrors(t *testing.T) {
+	good := fmt.Sprintf(`{"origin":"upstream","filename":"f","sha256":%q,"size":1}`, sumA)
+	for name, c := range map[string]struct {
+		text string
+		line int
+		want string
+	}{
+		"empty":             {"", 1, "EOF"},
+		"cut off":           {"{\n\"version\": 1,\n\"sources\": {", 3, "EOF"},
+		"no object":         {"[]", 1, "object"},
+		"no version":        {"{}", 1, "no version"},
+		"other version":     {"{\n\"version\": 2}", 2, "version 2"},
+		"unknown field":     {"{\"version\": 1,\n\"color\": 1}", 2, `"color"`},
+		"unknown subfield":  {"{\"version\": 1,\n\"sources\": {\n\"a\": {\"origin\":\"upstream\",\"colour\":1}}}", 3, "colour"},
+		"duplicate":         {"{\"version\": 1,\n\"sources\": {\n\"a\":" + good + ",\n\"a\":" + good + "}}", 4, "twice"},
+		"conflict marker":   {"{\"version\": 1,\n\"sources\": {\n<<<<<<< HEAD\n\"a\":" + good + "}}", 3, "'<'"},
+		"bad digest":        {"{\"version\": 1,\n\"sources\": {\n\"a\":" + strings.Replace(good, "aa", "zz", 1) + "}}", 3, "hex"},
+		"bad origin":        {"{\"version\": 1,\n\"sources\": {\n\"a\":" + strings.Replace(good, "upstream", "heaven", 1) + "}}", 3, "heaven"},
+		"bad name":          {"{\"version\": 1,\n\"sources\": {\n\"a\":" + strings.Replace(good, `"f"`, `"../f"`, 1) + "}}", 3, "plain"},
+		"negative size":     {"{\"version\": 1,\n\"sources\": {\n\"a\":" + strings.Replace(good, ":1}", ":-1}", 1) + "}}", 3, "size -1"},
+		"size of wrong type": {"{\"version\": 1,\n\"sources\": {\n\"a\":" + strings.Replace(good, ":1}", ":\"1\"}", 1) + "}}", 3, "size"},
+		"path out":          {"{\"version\": 1,\n\"sources\": {\n\"a\":" + strings.Replace(good, ":1}", ":1,\"path\":\"../x\"}", 1) + "}}", 3, "leaves"},
+		"deb without path":  {"{\"version\": 1,\n\"seeds\": {\n\"a\":{\"fingerprint\":\"\",\"debs\":[{\"package\":\"p\"}]}}}", 3, "no path"},
+		"trailing text":     {"{\"version\": 1}\n{}", 2, "follows"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "lock.json")
+			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := OpenLock(path)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if prefix := fmt.Sprintf("%s:%d: ", path, c.line); !strings.HasPrefix(err.Error(), prefix) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %q, want prefix %q and %q", err, prefix, c.want)
+			}
+		})
+	}
+}
+
+func TestSpecErrors(t *testing.T) {
+	urls := []string{"https://example.test/f.tar.gz"}
+	for name, c := range map[string]struct {
+		spec Spec
+		want string
+	}{
+		"nothing":       {Spec{}, "exactly one"},
+		"two kinds":     {Spec{File: "/x", URLs: urls}, "exactly one"},
+		"no digest":     {Spec{URLs: urls}, "no sha256"},
+		"short digest":  {Spec{URLs: urls, SHA256: "abc"}, "64 lower-case"},
+		"odd scheme":    {Spec{URLs: []string{"ftp://example.test/f"}, SHA256: sumA}, "http"},
+		"debian digest": {Spec{Debian: &Debian{Suite: "trixie", Source: "zlib"}}, "sha256"},
+		"debian suite":  {Spec{Debian: &Debian{Source: "zlib", SHA256: sumA}}, "suite"},
+		"short commit":  {Spec{Git: &Git{URL: "x", Commit: "abc123"}}, "full commit id"},
+		"file name":     {Spec{URLs: urls, SHA256: sumA, Filename: "a/b"}, "plain"},
+	} {
+		c.spec.ID, c.spec.Pos = "p/s", "package.hcl:5"
+		_, _, err := newFetcher(t).Resolve(t.Context(), c.spec)
+		if err == nil || !strings.HasPrefix(err.Error(), "package.hcl:5: source p/s: ") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}

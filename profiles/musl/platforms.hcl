@@ -1,0 +1,29 @@
+platform "amd64-musl" {
+  profile     = "musl"
+  arch        = "amd64"
+  libc        = "musl"
+  triplet     = "x86_64-vfsb-linux-musl"
+  machine     = "x86_64"
+  kernel_arch = "x86"
+  vars        = { gcc = ["--with-arch=x86-64"] }
+}
+
+platform "arm64-musl" {
+  profile     = "musl"
+  arch        = "arm64"
+  libc        = "musl"
+  triplet     = "aarch64-vfsb-linux-musl"
+  machine     = "aarch64"
+  kernel_arch = "arm64"
+  vars        = { gcc = ["--with-arch=armv8-a"] }
+}
+
+platform "riscv64-musl" {
+  profile     = "musl"
+  arch        = "riscv64"
+  libc        = "musl"
+  triplet     = "riscv64-vfsb-linux-musl"
+  machine     = "riscv64"
+  kernel_arch = "riscv"
+  vars        = { gcc = ["--with-arch=rv64gc", "--with-abi=lp64d"] }
+}
