@@ -281,10 +281,10 @@ type chunk struct {
 // read settles every entry on disk and returns the digest of the tar. One goroutine reads and hashes the files, another
 // hashes the tar, since one core's SHA-256 is slower than a disk.
 func (c *capture) read() (Digest, error) {
-	const buffers, size = 8, 128 << 10
+	const buffers = 8
 	free := make(chan []byte, buffers)
 	for range buffers {
-		free <- make([]byte, size)
+		free <- nil // made when a file needs it
 	}
 	chunks, stop := make(chan chunk, 64), make(chan struct{})
 	go func() {
@@ -385,6 +385,9 @@ func (r *reader) entry(f *found) error {
 		case buf = <-r.free:
 		case <-r.stop:
 			return errStopped
+		}
+		if buf == nil {
+			buf = make([]byte, 128<<10)
 		}
 		m, err := readFull(fd, buf)
 		if err != nil {

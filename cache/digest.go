@@ -104,15 +104,17 @@ func parseHash[S ~string | ~[]byte](s S) (h [32]byte, ok bool) {
 }
 
 // unhex returns the value of a lower-case hex digit, 255 for any other byte.
-func unhex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+func unhex(c byte) byte { return hexValues[c] }
+
+var hexValues = func() (t [256]byte) {
+	for c := range t {
+		t[c] = 255
 	}
-	return 255
-}
+	for v, c := range []byte("0123456789abcdef") {
+		t[c] = byte(v)
+	}
+	return t
+}()
 
 // parseInt reads a number from 0 to 2^63-1 in its shortest decimal form.
 func parseInt[S ~string | ~[]byte](s S) (n int64, ok bool) {

@@ -23,7 +23,9 @@ func (s *Store) Lock(ctx context.Context, name string) (unlock func(), err error
 			return nil, fmt.Errorf("lock %s: %w", name, err)
 		}
 		if f != nil {
+			s.order()
 			return func() {
+				s.order()
 				// The file goes while it is locked, so that locks/ stays small; who waits for it looks at its name again.
 				os.Remove(path)
 				f.Close()
@@ -35,6 +37,12 @@ func (s *Store) Lock(ctx context.Context, name string) (unlock func(), err error
 		case <-time.After(pause):
 		}
 	}
+}
+
+// order makes what happened before an unlock visible to who locks next in this process: Go knows nothing of flock.
+func (s *Store) order() {
+	s.mu.Lock()
+	s.mu.Unlock()
 }
 
 // tryLock locks the file path, which it makes, or returns nil if it is locked already.

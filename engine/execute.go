@@ -363,7 +363,8 @@ func (x *execution) execute(ctx context.Context, id int32) (cache.Result, error)
 	if err := x.Store.PutResult(r.key, result); err != nil {
 		return cache.Result{}, err
 	}
-	return result, x.Store.AddRecord(record)
+	// What is kept of an earlier failure has served its purpose.
+	return result, errors.Join(cache.Remove(x.Store.FailedDir(n.Label)), x.Store.AddRecord(record))
 }
 
 // merge checks that the layers of a mount agree, and returns them as one tree.

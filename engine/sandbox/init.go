@@ -99,6 +99,7 @@ type stepError struct {
 }
 
 func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
 
 func at(step string, err error) error {
 	if err == nil {
@@ -172,7 +173,7 @@ func (p *pid1) setUp(trees []int) error {
 // makeScratch mounts a tmpfs over "/", where only descriptors and relative paths reach it, and makes it the current
 // folder. Absolute paths still mean the host's.
 func (p *pid1) makeScratch() error {
-	fd, err := newMount("tmpfs", attrsData, "mode=700", "size=1m")
+	fd, err := newMount("tmpfs", attrsData, "mode=700", "size=16m")
 	if err != nil {
 		return err
 	}
@@ -478,13 +479,32 @@ func (p *pid1) pivot() error {
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return err
 	}
-	// The old root now lies over the new one.
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return err
+	// The old root now lies over the new one, and the scratch folder over the old root: "." is the topmost.
+	for range 2 {
+		if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+			return err
+		}
 	}
 	unix.Close(p.root.fd)
 	unix.Close(p.scratch)
-	return unix.Chdir("/")
+	if err := unix.Chdir("/"); err != nil {
+		return err
+	}
+	// Whatever else were mounted over the new root would be the way out.
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	roots := 0
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 4 && f[4] == "/" {
+			roots++
+		}
+	}
+	if roots != 1 {
+		return fmt.Errorf("%d mounts at the root, not 1", roots)
+	}
+	return nil
 }
 
 // nameHost fixes what a namespace can fix of uname. The kernel's release and version stay: faking them needs a
@@ -584,6 +604,9 @@ func (p *pid1) run() {
 	// Signals from inside must not end pid 1: what it has no handler for the kernel keeps from it, but the Go runtime
 	// has handlers. Ignoring them would be inherited by the command.
 	signal.Notify(make(chan os.Signal, 1))
+	if err := unix.Chdir(p.order.Cwd); err != nil {
+		p.fail(at("change to "+p.order.Cwd, err))
+	}
 	pid, err := p.start()
 	if err != nil {
 		p.fail(&stepError{step: p.order.Argv[0], err: err, exec: true})
@@ -621,9 +644,6 @@ func (p *pid1) run() {
 
 func (p *pid1) start() (pid int, err error) {
 	o := p.order
-	if err := unix.Chdir(o.Cwd); err != nil {
-		return 0, at("change to "+o.Cwd, err)
-	}
 	file, err := lookPath(o.Argv[0], o.Env)
 	if err != nil {
 		return 0, err

@@ -230,10 +230,12 @@ func prepare(s *Spec) error {
 	return nil
 }
 
-// removeWork removes what the kernel leaves of an overlay; its own folder in there has mode 0.
+// removeWork removes what the kernel leaves of an overlay; its own folders in there have mode 0.
 func removeWork(dir string) error {
 	work := filepath.Join(dir, "work")
-	os.Chmod(filepath.Join(work, "work"), 0700)
+	for _, below := range []string{"work", "work/incompat", "work/incompat/volatile"} {
+		os.Chmod(filepath.Join(work, below), 0700)
+	}
 	return os.RemoveAll(work)
 }
 
@@ -366,7 +368,8 @@ func start(s *Spec, o *order) (*box, error) {
 	setIDs(attr)
 	proc, err := os.StartProcess("/proc/self/exe", []string{initName, strconv.Itoa(len(files))}, &os.ProcAttr{
 		Files: files,
-		Env:   []string{"GOMAXPROCS=1", "GOGC=off"}, // pid 1 works for milliseconds, then waits
+		// Pid 1 works for milliseconds, then waits; its runtime need not read the host's cgroups.
+		Env: []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"},
 		Sys:   attr,
 	})
 	if err != nil {

@@ -593,11 +593,13 @@ const attackTable = `
 	ok: setgroups, getgroups, setuid 0, setxattr user, setxattr capability
 	EPERM: setxattr trusted
 	EINVAL: setuid, setgid, setresuid
-	EROFS: open /proc/sys/kernel/core_pattern 1, open /proc/sys/kernel/pid_max 1, open /proc/sys/vm/overcommit_memory 1
-	EROFS: open /proc/sys/kernel/hostname 1, open /proc/sys/net/ipv4/ip_forward 1, open /proc/sys/kernel/modprobe 1, open /proc/sys/user/max_user_namespaces 1
-	EROFS: open /proc/sysrq-trigger 1, open /proc/kcore 1
-	EACCES: open /proc/1/root 0, open /proc/1/cwd 0, open /proc/1/exe 0, open /proc/1/fd 0, open /proc/1/mem 0, open /proc/1/environ 0, open /proc/1/maps 0, open /proc/1/ns/user 0, open /proc/1/root/etc 0
-	EACCES: open /proc/1/oom_score_adj 1
+	EROFS: open /proc/sys/kernel/pid_max 1
+	EACCES: open /proc/sys/kernel/core_pattern 1, open /proc/sys/vm/overcommit_memory 1, open /proc/sys/kernel/hostname 1
+	EACCES|EROFS: open /proc/sys/net/ipv4/ip_forward 1, open /proc/sys/user/max_user_namespaces 1
+	EACCES|ENOENT: open /proc/sys/kernel/modprobe 1
+	EROFS|ENOENT: open /proc/sysrq-trigger 1, open /proc/kcore 1
+	EACCES: open /proc/1/root 0, open /proc/1/cwd 0, open /proc/1/exe 0, open /proc/1/fd/3 0, open /proc/1/mem 0, open /proc/1/environ 0, open /proc/1/maps 0, open /proc/1/ns/user 0, open /proc/1/root/etc 0
+	ok: open /proc/1/oom_score_adj 1
 	ENOENT: open /dev/mem 0, open /dev/kmsg 0
 	ok: open /dev/null 2, open /build/sources/bound 0, open /writable 1
 	EROFS: open /sysroot/file 1, open /bound 1, open /build/sources/bound 1
@@ -605,7 +607,8 @@ const attackTable = `
 	ENOENT: create in /proc
 	ok: create in /build, create in /dev/shm
 	EROFS: chmod sysroot, remove sysroot
-	EPERM: ptrace 1, process_vm_readv 1, pidfd_getfd 1, prlimit 1, raise limit
+	EPERM: ptrace 1, process_vm_readv 1, pidfd_getfd 1, raise limit
+	ok: prlimit 1
 	ok: i386 getpid, i386 chown, i386 setgroups, i386 socket unix
 	EPERM: i386 mount, i386 unshare user, i386 clone user, i386 mknod device, i386 mknodat block, i386 open_by_handle_at
 	ENOSYS: i386 keyctl, i386 add_key, i386 bpf, i386 io_uring_setup, i386 clone3

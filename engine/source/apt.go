@@ -258,12 +258,11 @@ func (s stanza) score(suite, release string) int {
 	if by := s.option("Signed-By"); strings.Contains(by, "debian-archive") || by == "" {
 		n += 2
 	}
-	for _, u := range s.uris {
-		if strings.Contains(u, "/debian-security") != isSecurity(suite) {
-			n -= 3
-		} else if last := u[strings.LastIndex(strings.TrimRight(u, "/"), "/")+1:]; strings.HasPrefix(last, "debian") {
-			n += 2
-		}
+	u := strings.TrimRight(s.uris[0], "/")
+	if strings.Contains(u, "/debian-security") != isSecurity(suite) {
+		n -= 3
+	} else if strings.HasPrefix(u[strings.LastIndex(u, "/")+1:], "debian") {
+		n += 2
 	}
 	return n
 }

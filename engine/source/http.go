@@ -131,6 +131,9 @@ func (f *Fetcher) download(ctx context.Context, w file, from string) (cache.Dige
 		}
 		wait, ok := f.retry(err, w.quick, failures, attempts, t)
 		if !ok {
+			if p.size() == 0 {
+				p.remove()
+			}
 			if unreachable(err) {
 				f.markDead(err, u.Host)
 			}

@@ -158,8 +158,11 @@ func TestDownload(t *testing.T) {
 			}
 			whole(w, r)
 		}, 3, ""},
-		"busy for ever":       {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) }, 3, "500"},
-		"asked to wait long":  {func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Retry-After", "3600"); w.WriteHeader(429) }, 1, "429"},
+		"busy for ever": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) }, 3, "500"},
+		"asked to wait long": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(429)
+		}, 1, "429"},
 		"not found":           {http.NotFound, 1, "404 Not Found"},
 		"forbidden":           {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(403) }, 1, "403"},
 		"wrong bytes":         {func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("<html>")) }, 1, "wrong sha256"},

@@ -240,7 +240,11 @@ func attack([]string) {
 
 	socket := func(name string, family, kind int) {
 		try("socket "+name, func() error {
-			fd, e := unix.Socket(family, kind, 0)
+			proto := 0
+			if kind == unix.SOCK_RAW && (family == unix.AF_INET || family == unix.AF_INET6) {
+				proto = unix.IPPROTO_ICMP
+			}
+			fd, e := unix.Socket(family, kind, proto)
 			if e == nil {
 				unix.Close(fd)
 			}
@@ -334,7 +338,7 @@ func attack([]string) {
 	}
 	open("/proc/sysrq-trigger", unix.O_WRONLY)
 	open("/proc/kcore", unix.O_WRONLY)
-	for _, name := range []string{"root", "cwd", "exe", "fd", "mem", "environ", "maps", "ns/user"} {
+	for _, name := range []string{"root", "cwd", "exe", "fd/3", "mem", "environ", "maps", "ns/user"} {
 		open("/proc/1/"+name, unix.O_RDONLY)
 	}
 	open("/proc/1/root/etc", unix.O_RDONLY)

@@ -1,0 +1,345 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"vfsb/cache"
+	"vfsb/engine"
+)
+
+// workspace makes a workspace with packages n0 … n(count-1); each needs two of those
+// before it and takes a moment.
+func workspace(t *testing.T, count int) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range count {
+		deps := ""
+		script := ""
+		for _, d := range []int{i - 1, i - 3} {
+			if d >= 0 {
+				deps += fmt.Sprintf("%q, ", fmt.Sprintf("//n%d", d))
+				script += fmt.Sprintf("cat /sysroot/usr/n%d >> /out/usr/n%d; ", d, i)
+			}
+		}
+		text := fmt.Sprintf("package \"n%d\" {\n  script {\n    deps = [%s]\n    script = <<-SH\n      mkdir -p /out/usr; sleep 0.02; echo %d > /out/usr/n%d\n      %s\n      head -c 200000 /dev/zero > /out/usr/big%d; chmod 4755 /out/usr/big%d\n    SH\n  }\n}\n", i, deps, i, i, script, i, i)
+		path := filepath.Join(dir, fmt.Sprintf("packages/n%d/package.hcl", i))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := setUpWorkspace(&testscript.Env{WorkDir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// events parses what build --json printed.
+func events(t *testing.T, out []byte) []engine.Event {
+	t.Helper()
+	var list []engine.Event
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		var ev engine.Event
+		if err := json.Unmarshal(lines.Bytes(), &ev); err != nil {
+			t.Fatalf("%v: %s", err, lines.Text())
+		}
+		list = append(list, ev)
+	}
+	return list
+}
+
+// digests is "label key layer" of every finished node.
+func digests(t *testing.T, out []byte) map[string]string {
+	t.Helper()
+	m := map[string]string{}
+	for _, ev := range events(t, out) {
+		if ev.Event == engine.EventFinished && ev.Layer != "" {
+			m[ev.Label] = ev.Key + " " + ev.Layer
+		}
+	}
+	return m
+}
+
+// build runs vfsb build --json and returns its standard output.
+func build(t *testing.T, store string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command("vfsb", append([]string{"--store", store, "build", "--json"}, args...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("vfsb %v: %v\n%s\n%s", args, err, stderr.String(), out)
+	}
+	return out
+}
+
+func equalDigests(t *testing.T, got, want map[string]string) {
+	t.Helper()
+	if len(want) == 0 {
+		t.Fatal("no node finished: the comparison would show nothing")
+	}
+	for label, w := range want {
+		if got[label] != w {
+			t.Errorf("%s: %s; want %s", label, got[label], w)
+		}
+	}
+}
+
+// TestKillAnywhere kills builds with SIGKILL at random moments. The next build must
+// work, leave nothing of the killed ones, and come to the digests of an undisturbed one.
+func TestKillAnywhere(t *testing.T) {
+	ws := workspace(t, 12)
+	clean := digests(t, build(t, filepath.Join(t.TempDir(), "clean"), "-C", ws, "//...:amd64"))
+
+	store := filepath.Join(t.TempDir(), "store")
+	kills := 0
+	for i := range 25 {
+		cmd := exec.Command("vfsb", "--store", store, "-C", ws, "build", "-j", "3", "//...:amd64")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		select {
+		case <-time.After(time.Duration(20+rand.IntN(60*(i+2))) * time.Millisecond):
+			cmd.Process.Kill()
+			<-done
+			kills++
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("build %d after %d kills: %v", i, kills, err)
+			}
+			os.RemoveAll(filepath.Join(store, "results")) // so that there is something to do and to kill
+		}
+	}
+	if kills < 10 {
+		t.Errorf("only %d of 25 builds were killed", kills)
+	}
+	equalDigests(t, digests(t, build(t, store, "-C", ws, "//...:amd64")), clean)
+	verifyStore(t, store, clean)
+	if left, _ := filepath.Glob(filepath.Join(store, "run", "*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// verifyStore reads every layer that the results name and compares it with its digest.
+func verifyStore(t *testing.T, dir string, want map[string]string) {
+	t.Helper()
+	store, err := cache.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	for label, d := range want {
+		key, _, _ := strings.Cut(d, " ")
+		k, err := cache.ParseDigest(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, ok := store.Result(k)
+		if !ok {
+			t.Errorf("%s: no result", label)
+			continue
+		}
+		if err := store.VerifyLayer(r.Layer); err != nil {
+			t.Errorf("%s: %v", label, err)
+		}
+	}
+}
+
+// TestTwoProcesses builds the same nodes from two processes with one store: each node
+// is executed once, by one of them.
+func TestTwoProcesses(t *testing.T) {
+	ws := workspace(t, 8)
+	store := filepath.Join(t.TempDir(), "store")
+	type result struct {
+		out []byte
+		err error
+	}
+	results := make(chan result, 2)
+	for range 2 {
+		go func() {
+			out, err := exec.Command("vfsb", "--store", store, "-C", ws, "build", "--json", "-j", "2", "//...:amd64").Output()
+			results <- result{out, err}
+		}()
+	}
+	executed := map[string]int{}
+	for range 2 {
+		r := <-results
+		if r.err != nil {
+			t.Fatalf("%v\n%s", r.err, r.out)
+		}
+		finished := 0
+		for _, ev := range events(t, r.out) {
+			if ev.Event == engine.EventFinished {
+				finished++
+				if ev.Status == engine.Executed {
+					executed[ev.Label]++
+				}
+			}
+		}
+		if finished != 9 { // and the seed
+			t.Errorf("a process finished %d nodes, want 9", finished)
+		}
+	}
+	if len(executed) != 9 {
+		t.Errorf("%d nodes were executed, want 9: %v", len(executed), executed)
+	}
+	for label, n := range executed {
+		if n != 1 {
+			t.Errorf("%s was executed %d times", label, n)
+		}
+	}
+}
+
+// TestRootAndUser compares every key and layer of a build as root with one as an
+// ordinary user, into another store. As an ordinary user it compares two users' worth
+// of the same: then it shows only that stores do not matter.
+func TestRootAndUser(t *testing.T) {
+	ws := workspace(t, 6)
+	mine := digests(t, build(t, filepath.Join(t.TempDir(), "mine"), "-C", ws, "//...:amd64"))
+	dir := t.TempDir()
+	other := filepath.Join(dir, "ws")
+	if err := copyTree(ws, other); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("vfsb", "--store", filepath.Join(dir, "store"), "-C", other, "build", "--json", "--out", filepath.Join(dir, "out"), "//...:amd64")
+	cmd.Env = append(os.Environ(), "HOME="+dir)
+	if os.Getuid() == 0 {
+		const user = 65534
+		chownTree(t, dir, user)
+		openPath(t, dir)
+		openPath(t, mustLook(t, "vfsb"))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	equalDigests(t, digests(t, out), mine)
+}
+
+func mustLook(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func chownTree(t *testing.T, dir string, id int) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, id, id))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openPath lets other users pass through the folders above path, those that the test made.
+func openPath(t *testing.T, path string) {
+	t.Helper()
+	for d := filepath.Dir(path); strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seed, _, err := busyboxSeed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(filepath.Dir(seed), 0o755), os.Chmod(seed, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFullDisk builds into a store on a tmpfs that is too small, and again after it
+// was given more room.
+func TestFullDisk(t *testing.T) {
+	ws := workspace(t, 12)
+	clean := digests(t, build(t, filepath.Join(t.TempDir(), "clean"), "-C", ws, "//...:amd64"))
+	dir := t.TempDir()
+	script := `
+set -e
+mount -t tmpfs -o size=6m,mode=755 tmpfs "$1"
+if vfsb --store "$1/store" -C "$2" build //...:amd64 2>"$3/full"; then echo "a full disk went unnoticed"; exit 1; fi
+mount -o remount,size=64m "$1"
+exec vfsb --store "$1/store" -C "$2" build --json //...:amd64
+`
+	point := filepath.Join(dir, "disk")
+	if err := os.Mkdir(point, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	flags := []string{"-m"}
+	if os.Getuid() != 0 {
+		flags = []string{"-Urm"}
+	}
+	cmd := exec.Command("unshare", append(flags, "sh", "-c", script, "sh", point, ws, dir)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	full, _ := os.ReadFile(filepath.Join(dir, "full"))
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s\nwhile full:\n%s", err, stderr.String(), out, full)
+	}
+	if !strings.Contains(string(full), "no space left on device") {
+		t.Errorf("the error does not say that the disk is full:\n%s", full)
+	}
+	equalDigests(t, digests(t, out), clean)
+}
+
+// TestInterrupt: the first interrupt ends the build cleanly, with its exit code, and
+// leaves no process; what was finished is kept.
+func TestInterrupt(t *testing.T) {
+	ws := workspace(t, 2)
+	text := "package \"forever\" {\n  script {\n    deps = [\"//n1\"]\n    script = \"echo begun; sleep 1000\"\n  }\n}\n"
+	if err := errors.Join(os.MkdirAll(filepath.Join(ws, "packages/forever"), 0o755), os.WriteFile(filepath.Join(ws, "packages/forever/package.hcl"), []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	store := filepath.Join(t.TempDir(), "store")
+	cmd := exec.Command("vfsb", "--store", store, "-C", ws, "build", "--json", "//forever")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), `"event":"phase","label":"//forever@build:amd64"`) {
+			break
+		}
+	}
+	cmd.Process.Signal(os.Interrupt)
+	for lines.Scan() {
+	}
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted {
+		t.Errorf("ended with %v; want exit code %d", err, exitInterrupted)
+	}
+	if out := string(build(t, store, "-C", ws, "//n1")); strings.Contains(out, `"executed"`) {
+		t.Errorf("what was finished before the interrupt is lost:\n%s", out)
+	}
+	if left, _ := filepath.Glob(filepath.Join(store, "run", "*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

@@ -1,0 +1,264 @@
+package source
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"vfsb/cache"
+)
+
+// run runs git in dir with a fixed identity and returns its output.
+func run(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "user.name=x", "-c", "user.email=x@example.test", "-c", "init.defaultBranch=main"}, args...)...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %q: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// tarList returns "path mode link content" of a stored tar's entries.
+func tarList(t *testing.T, f *Fetcher, d cache.Digest) []string {
+	t.Helper()
+	in, err := f.Store.OpenBlob(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	var list []string
+	for tr := tar.NewReader(in); ; {
+		h, err := tr.Next()
+		if err == io.EOF {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.ModTime.Unix() != cache.Epoch || h.Uid != 0 || h.Uname != "" {
+			t.Errorf("%s: time %v owner %d %q", h.Name, h.ModTime, h.Uid, h.Uname)
+		}
+		list = append(list, strings.TrimSpace(fmt.Sprintf("%s %o %s%s", h.Name, h.Mode, h.Linkname, b)))
+	}
+}
+
+func TestGit(t *testing.T) {
+	repo := filepath.Join(t.TempDir(), "tool")
+	if err := os.MkdirAll(filepath.Join(repo, "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// Everything here would change the bytes of git archive.
+	for name, text := range map[string]string{".gitattributes": "version export-subst\nhidden export-ignore\n*.txt text eol=crlf ident\n", "version": "$Format:%H %d$\n",
+		"hidden": "h", "a.txt": "one\n$Id$\n", "sub/run": "#!/bin/sh\n"} {
+		if err := os.WriteFile(filepath.Join(repo, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Join(repo, "sub/run"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("sub/run", filepath.Join(repo, "link")); err != nil {
+		t.Fatal(err)
+	}
+	run(t, repo, "init", "-q")
+	run(t, repo, "add", ".")
+	run(t, repo, "commit", "-q", "-m", "one")
+	first := run(t, repo, "rev-parse", "HEAD")
+	run(t, repo, "commit", "-q", "--allow-empty", "-m", "two")
+
+	// The user's configuration says where the address leads, and sets what would change an archive's bytes.
+	config := filepath.Join(t.TempDir(), "gitconfig")
+	text := fmt.Sprintf("[url %q]\n\tinsteadOf = https://git.example.test/\n[core]\n\tautocrlf = true\n[tar]\n\tumask = 0777\n", filepath.Dir(repo)+"/")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GIT_CONFIG_GLOBAL", config)
+	t.Setenv("GIT_DIR", "/nonexistent") // as a hook would set it
+
+	spec := Spec{ID: "tool/tool", Pos: "p.hcl:2", Git: &Git{URL: "https://git.example.test/tool", Commit: first}}
+	f := newFetcher(t)
+	e, d, err := f.Resolve(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	top := "tool-" + first
+	if want := (Entry{Origin: GitOrigin, Filename: top + ".tar", SHA256: d.Hex(), Size: d.Size, Commit: first}); e != want {
+		t.Errorf("entry %+v, want %+v", e, want)
+	}
+	want := []string{top + "/ 755", top + "/.gitattributes 644 version export-subst\nhidden export-ignore\n*.txt text eol=crlf ident",
+		top + "/a.txt 644 one\n$Id$", top + "/hidden 644 h", top + "/link 777 sub/run", top + "/sub/ 755", top + "/sub/run 755 #!/bin/sh",
+		top + "/version 644 $Format:%H %d$"}
+	if got := tarList(t, f, d); !slices.Equal(got, want) {
+		t.Errorf("tar holds %q,\nwant %q", got, want)
+	}
+	noPartials(t, f)
+
+	t.Run("again elsewhere", func(t *testing.T) { // the second commit has moved the branch on; a full clone serves as well
+		run(t, repo, "config", "uploadpack.allowAnySHA1InWant", "false")
+		other := newFetcher(t)
+		other.Lock.SetSource(spec.ID, e)
+		if err := other.Fetch(t.Context(), spec, e); err != nil {
+			t.Fatal(err)
+		}
+		storeHas(t, other, readBlob(t, f, d))
+	})
+	t.Run("other bytes than recorded", func(t *testing.T) {
+		other, bad := newFetcher(t), e
+		bad.SHA256 = sumA
+		err := other.Fetch(t.Context(), spec, bad)
+		var sum *ChecksumError
+		if !errors.As(err, &sum) || !strings.Contains(err.Error(), sumA) {
+			t.Errorf("error %v", err)
+		}
+		noPartials(t, other)
+	})
+	t.Run("mirror", func(t *testing.T) {
+		other := newFetcher(t)
+		other.Offline = true
+		other.Mirrors = []string{t.TempDir()}
+		if err := other.Fetch(t.Context(), spec, e); !errors.Is(err, ErrOffline) {
+			t.Errorf("error %v", err)
+		}
+		if err := os.WriteFile(filepath.Join(other.Mirrors[0], e.Filename), readBlob(t, f, d), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Fetch(t.Context(), spec, e); err != nil {
+			t.Error(err)
+		}
+	})
+	for name, g := range map[string]Git{
+		"unknown commit":     {spec.Git.URL, strings.Repeat("1", 40)},
+		"unknown repository": {"https://git.example.test/nosuch", first},
+		"option":             {"--upload-pack=touch /tmp/x", first},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := spec
+			spec.Git = &g
+			f := newFetcher(t)
+			_, _, err := f.Resolve(t.Context(), spec)
+			if err == nil || !strings.HasPrefix(err.Error(), "p.hcl:2: source tool/tool: commit "+g.Commit) {
+				t.Errorf("error %v", err)
+			}
+			noPartials(t, f)
+		})
+	}
+}
+
+func readBlob(t *testing.T, f *Fetcher, d cache.Digest) []byte {
+	t.Helper()
+	in, err := f.Store.OpenBlob(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	b, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestFileSource(t *testing.T) {
+	f := newFetcher(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config.txt")
+	if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec := Spec{ID: "p/s", Pos: "p.hcl:2", File: path}
+	e, d, err := f.Resolve(t.Context(), spec)
+	if err != nil || d != cache.DigestOf([]byte("text")) || e.Filename != "config.txt" || e.Origin != FileOrigin {
+		t.Fatalf("%+v %v %v", e, d, err)
+	}
+	if err := f.Fetch(t.Context(), spec, e); err != nil {
+		t.Fatal(err)
+	}
+	storeHas(t, f, []byte("text"))
+	if got := f.Lock.Changed(); len(got) > 0 {
+		t.Errorf("recorded: %q", got)
+	}
+	spec.SHA256 = sumA
+	if _, _, err := f.Resolve(t.Context(), spec); err == nil || !strings.Contains(err.Error(), sumA) {
+		t.Errorf("wrong digest: %v", err)
+	}
+	spec.SHA256, spec.File = "", path+"x"
+	if _, _, err := f.Resolve(t.Context(), spec); err == nil || !strings.HasPrefix(err.Error(), "p.hcl:2: source p/s: ") {
+		t.Errorf("missing file: %v", err)
+	}
+	spec.File = path
+	e, _, err = f.Resolve(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f2 := newFetcher(t)
+	if err := os.WriteFile(path, []byte("changed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f2.Fetch(t.Context(), spec, e); err == nil || !strings.Contains(err.Error(), "change during the build") {
+		t.Errorf("changed file: %v", err)
+	}
+}
+
+func TestFolderSource(t *testing.T) {
+	build := func(umask os.FileMode, names []string) string {
+		dir := filepath.Join(t.TempDir(), "tree")
+		for _, n := range names {
+			p := filepath.Join(dir, n)
+			if err := os.MkdirAll(filepath.Dir(p), 0o777&^umask); err != nil {
+				t.Fatal(err)
+			}
+			mode := 0o666 &^ umask
+			if filepath.Base(n) == "run" {
+				mode |= 0o100
+			}
+			if err := os.WriteFile(p, []byte(n), mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink("../away", filepath.Join(dir, "link")); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	names := []string{"b/run", "b.txt", "a", "b/\xff odd", strings.Repeat("long/", 60) + "x"}
+	f := newFetcher(t)
+	spec := Spec{ID: "p/s", Pos: "p.hcl:2", File: build(0o022, names)}
+	e, d, err := f.Resolve(t.Context(), spec)
+	if err != nil || e.Filename != "tree.tar" {
+		t.Fatalf("%+v %v", e, err)
+	}
+	slices.Reverse(names)
+	spec.File = build(0o077, names)
+	if _, again, err := f.Resolve(t.Context(), spec); err != nil || again != d {
+		t.Errorf("the same folder made in another way: %v %v, want %v", again, err, d)
+	}
+	if err := f.Fetch(t.Context(), spec, e); err != nil {
+		t.Fatal(err)
+	}
+	list := tarList(t, f, d)
+	if got := list[:6]; !slices.Equal(got, []string{"tree/ 755", "tree/a 644 a", "tree/b/ 755", "tree/b.txt 644 b.txt", "tree/b/run 755 b/run", "tree/b/\xff odd 644 b/\xff odd"}) {
+		t.Errorf("tar holds %q", got)
+	}
+	if got := list[6]; got != "tree/link 777 ../away" {
+		t.Errorf("link %q", got)
+	}
+	if err := exec.Command("mkfifo", filepath.Join(spec.File, "pipe")).Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.Resolve(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "pipe is no file") {
+		t.Errorf("fifo: %v", err)
+	}
+}
