@@ -359,4 +359,3 @@ func (f *failures) Errorf(format string, a ...any) {
 func (f *failures) Fatal(a ...any) {
 	panic(fmt.Sprint(a...))
 }
-

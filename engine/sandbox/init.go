@@ -541,6 +541,11 @@ func (p *pid1) makeFiles() error {
 		if err != nil {
 			return err
 		}
+		if p.order.Size != nil {
+			if err := unix.IoctlSetWinsize(slave, unix.TIOCSWINSZ, p.order.Size); err != nil {
+				return err
+			}
+		}
 		theirs = []int{ours}
 		p.stdio = [3]int{slave, slave, slave}
 	default:

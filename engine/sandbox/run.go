@@ -52,7 +52,9 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 	}
 	o, paths := newOrder(&s)
 	o.Probe = probe != nil
-	o.Pty = term != nil
+	if term != nil {
+		o.Pty, o.Size = true, term.size()
+	}
 
 	// Pid 1 dies with the thread that starts it, so this thread may do nothing else until then.
 	runtime.LockOSThread()
@@ -370,7 +372,7 @@ func start(s *Spec, o *order) (*box, error) {
 		Files: files,
 		// Pid 1 works for milliseconds, then waits; its runtime need not read the host's cgroups.
 		Env: []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"},
-		Sys:   attr,
+		Sys: attr,
 	})
 	if err != nil {
 		unix.Close(ends[0])

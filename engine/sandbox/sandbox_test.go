@@ -580,7 +580,7 @@ func attacks(t *testing.T) map[string]string {
 const attackTable = `
 	EPERM: mount, remount, umount, pivot_root, setns, unshare user, unshare mount, clone user, clone pid
 	ENOSYS: fsopen, open_tree, move_mount, mount_setattr, clone3
-	ok: unshare files, clone
+	ok: unshare semaphores, clone
 	ENOSYS: keyctl, add_key, request_key, bpf, perf_event_open, io_uring, userfaultfd
 	EPERM: open_by_handle_at, settimeofday, clock_settime, reboot, swapon, acct, quotactl, syslog, init_module, kexec_load, sethostname, iopl
 	EAFNOSUPPORT: socket vsock, socket packet, socket alg, socket tipc
@@ -665,6 +665,19 @@ func TestProcTellsNothing(t *testing.T) {
 	out := l.want(l.spec("mountinfo", "cat", "/proc/self/mountinfo"))
 	if !strings.Contains(out, "lowerdir+=l0,lowerdir+=l1,upperdir=upper,workdir=work") {
 		t.Errorf("mountinfo:\n%s", out)
+	}
+	for line := range strings.Lines(out) {
+		point := strings.Fields(line)[4]
+		first, _, _ := strings.Cut(point[1:], "/")
+		if point == "/" || first == "proc" || first == "dev" && !strings.Contains(line, " cgroup") {
+			continue
+		}
+		if !slices.Contains([]string{"/sys", "/tmp", "/build", "/out"}, point) {
+			t.Errorf("unexpected mount %s", line)
+		}
+	}
+	if n := strings.Count(out, " / rw,nosuid,nodev,"); n != 1 {
+		t.Errorf("%d mounts at the root:\n%s", n, out)
 	}
 }
 

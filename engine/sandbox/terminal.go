@@ -31,6 +31,15 @@ func openOurs(s *Spec) *terminal {
 	return &terminal{in: s.Stdin, out: s.Stdout}
 }
 
+// size returns how large it is, or nil.
+func (t *terminal) size() *unix.Winsize {
+	size, err := unix.IoctlGetWinsize(int(t.in.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return nil
+	}
+	return size
+}
+
 // join copies both ways until the sandbox's end is closed, which its death does at the latest. Meanwhile the caller's
 // terminal is raw, so that ^C and the like reach the sandbox's.
 func (t *terminal) join(master int) {
@@ -48,13 +57,13 @@ func (t *terminal) join(master int) {
 		}
 	}
 	resize := func() {
-		if size, err := unix.IoctlGetWinsize(in, unix.TIOCGWINSZ); err == nil {
+		if size := t.size(); size != nil {
 			unix.IoctlSetWinsize(master, unix.TIOCSWINSZ, size)
 		}
 	}
-	resize()
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, syscall.SIGWINCH)
+	resize() // it may have changed since the order
 	done := make(chan struct{})
 	gone := make(chan struct{})
 	go func() {

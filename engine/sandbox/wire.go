@@ -30,7 +30,8 @@ type order struct {
 	Stderr  bool
 	Merged  bool // Stderr goes where Stdout goes
 	Pty     bool
-	Jobs    bool // descriptors 4 and 5 are the jobserver's
+	Size    *unix.Winsize // of the terminal, nil: unknown
+	Jobs    bool          // descriptors 4 and 5 are the jobserver's
 	Linux32 bool
 	PidMax  int
 	Probe   bool // set up, run nothing

@@ -2,8 +2,6 @@ package source
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -319,15 +317,4 @@ func checkLocked(sha256hex string, size int64, path string) error {
 		return fmt.Errorf("path %q leaves the archive", path)
 	}
 	return nil
-}
-
-// fingerprint is the digest of what the seed declares.
-func (s AptSeed) fingerprint() string {
-	packages, components := slices.Sorted(slices.Values(s.Packages)), s.components()
-	b, err := json.Marshal([]any{s.Suite, s.arch(), components, slices.Compact(packages)})
-	if err != nil {
-		panic("BUG: " + err.Error()) // strings only
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
 }

@@ -62,7 +62,7 @@ type Client struct {
 	wd      int // inotify watch
 	given   int // bytes entrusted: unread in the FIFO or held by a job
 	r, w    *os.File
-	granted chan struct{}
+	granted chan struct{} // closed when it is a client, or will never be one
 	stopped bool
 }
 
@@ -78,7 +78,7 @@ func NewBroker(n int) *Broker {
 }
 
 // Start makes a FIFO in dir and takes a slot for a new client. While none is free it waits, and the broker pulls back
-// what lies unread with the others; the error is ctx's if that ends first. The caller stops the client.
+// what lies unread with the others; the error is ctx's if that ends first, or ErrClosed. The caller stops the client.
 func (b *Broker) Start(ctx context.Context, dir string) (*Client, error) {
 	c := &Client{broker: b, path: filepath.Join(dir, "jobs"), fd: -1, wd: -1, granted: make(chan struct{})}
 	if err := c.open(); err != nil {
@@ -105,6 +105,11 @@ func (b *Broker) Start(ctx context.Context, dir string) (*Client, error) {
 
 	select {
 	case <-c.granted:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if c.stopped {
+			return nil, ErrClosed
+		}
 		return c, nil
 	case <-ctx.Done():
 		c.Stop()
@@ -129,11 +134,13 @@ func (c *Client) Stop() {
 func (b *Broker) Close() {
 	b.mu.Lock()
 	b.closed = true
+	for len(b.waiting) > 0 {
+		c := b.waiting[0]
+		b.drop(c)
+		close(c.granted)
+	}
 	for len(b.clients) > 0 {
 		b.drop(b.clients[0])
-	}
-	for len(b.waiting) > 0 {
-		b.drop(b.waiting[0])
 	}
 	b.mu.Unlock()
 	b.done.Wait()

@@ -115,17 +115,16 @@ var commands = map[string]func([]string){
 		}
 		fmt.Println("forked", n)
 	},
-	"walk":    walk,
-	"attack":  attack,
-	"facts":   facts,
-	"kill":    killAll,
-	"setuid":  setuid,
-	"su":      showRights,
-	"escape":  escape,
-	"fds":     fds,
-	"jobs":    jobs,
-	"waitsig": waitSignal,
-	"tty":     tty,
+	"walk":   walk,
+	"attack": attack,
+	"facts":  facts,
+	"kill":   killAll,
+	"setuid": setuid,
+	"su":     showRights,
+	"escape": escape,
+	"fds":    fds,
+	"jobs":   jobs,
+	"tty":    tty,
 }
 
 func number(s string) int {
@@ -205,7 +204,7 @@ func attack([]string) {
 	try("setns", func() error { return unix.Setns(0, 0) })
 	try("unshare user", func() error { return sys(unix.SYS_UNSHARE, unix.CLONE_NEWUSER, 0, 0) })
 	try("unshare mount", func() error { return sys(unix.SYS_UNSHARE, unix.CLONE_NEWNS, 0, 0) })
-	try("unshare files", func() error { return sys(unix.SYS_UNSHARE, unix.CLONE_FILES, 0, 0) })
+	try("unshare semaphores", func() error { return sys(unix.SYS_UNSHARE, unix.CLONE_SYSVSEM, 0, 0) })
 	try("clone user", func() error { return forked(unix.CLONE_NEWUSER) })
 	try("clone pid", func() error { return forked(unix.CLONE_NEWPID) })
 	try("clone", func() error { return forked(0) })
@@ -561,19 +560,6 @@ func jobs(a []string) {
 		})
 	}
 	wg.Wait()
-}
-
-// waitSignal reports the first SIGCONT or so; used to see that signals start with their defaults.
-func waitSignal([]string) {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGWINCH)
-	fmt.Println("waiting")
-	select {
-	case <-c:
-		fmt.Println("got it")
-	case <-time.After(5 * time.Second):
-		fmt.Println("nothing came")
-	}
 }
 
 // tty looks at its terminal.

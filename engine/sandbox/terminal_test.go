@@ -1,0 +1,104 @@
+package sandbox
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// hostTerminal makes a pseudo terminal that stands for the caller's.
+func hostTerminal(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	m, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(m, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	s, _, no := unix.Syscall(unix.SYS_IOCTL, uintptr(m), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if no != 0 {
+		t.Fatal(no)
+	}
+	unix.SetNonblock(m, true)
+	master, slave = os.NewFile(uintptr(m), "master"), os.NewFile(s, "slave")
+	t.Cleanup(func() { master.Close(); slave.Close() })
+	return master, slave
+}
+
+func TestTerminal(t *testing.T) {
+	l := newLab(t)
+	master, slave := hostTerminal(t)
+	size := func(rows, cols uint16) {
+		if err := unix.IoctlSetWinsize(int(slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	size(33, 77)
+	before, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := l.spec("run", "tty")
+	s.Terminal, s.Stdin, s.Stdout = true, slave, slave
+	s.Timeout = 30 * time.Second
+	done := make(chan Result, 1)
+	go func() {
+		r, err := Run(t.Context(), s)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- r
+	}()
+	var seen strings.Builder
+	until := func(text string) {
+		t.Helper()
+		buf := make([]byte, 1000)
+		for !strings.Contains(seen.String(), text) {
+			master.SetReadDeadline(time.Now().Add(20 * time.Second))
+			n, err := master.Read(buf)
+			if err != nil {
+				t.Fatalf("%v before %q in %q", err, text, seen.String())
+			}
+			seen.Write(buf[:n])
+		}
+	}
+	until("size 33 77\r\n")
+	for _, want := range []string{"name /dev/pts/0\r\n", "controlling true\r\n", "foreground true\r\n"} {
+		if !strings.Contains(seen.String(), want) {
+			t.Errorf("no %q in %q", want, seen.String())
+		}
+	}
+	master.WriteString("word\r")
+	until("read word\r\n")
+	until("waiting\r\n")
+	size(44, 88)
+	syscall.Kill(os.Getpid(), syscall.SIGWINCH)
+	until("signal window changed\r\n")
+	until("size 44 88\r\n")
+	master.WriteString("\x03")
+	until("signal interrupt\r\n")
+	if r := <-done; r.ExitCode != 0 {
+		t.Errorf("%+v", r)
+	}
+	after, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+	if err != nil || *after != *before {
+		t.Errorf("the terminal is left as %+v, was %+v, %v", after, before, err)
+	}
+}
+
+// TestTerminalWithoutOne runs with Terminal set and none to be had.
+func TestTerminalWithoutOne(t *testing.T) {
+	l := newLab(t)
+	s := l.spec("run", "hello")
+	s.Stdin, _ = os.Open(os.DevNull)
+	defer s.Stdin.Close()
+	s.Terminal = true
+	if out := l.want(s); out != "hello\nhello, too\n" {
+		t.Errorf("%q", out)
+	}
+}

@@ -1,0 +1,17 @@
+package "xz" {
+  summary  = "Compression library and programs"
+  version  = "5.8.1"
+  license  = "0BSD AND LGPL-2.1-or-later AND GPL-2.0-or-later"
+  homepage = "https://tukaani.org/xz"
+
+  source {
+    url    = "https://github.com/tukaani-project/xz/releases/download/v${version}/xz-${version}.tar.xz"
+    sha256 = "0b54f79df85912504de0b14aec7971e3f964491af1812d83447005807513cd9e"
+    debian = { suite = "trixie", source = "xz-utils" }
+  }
+
+  autotools {
+    configure = ["--disable-nls", "--disable-doc", "--disable-static"]
+    drop      = ["usr/share/man/**"]
+  }
+}
