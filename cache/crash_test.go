@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,6 +98,13 @@ func TestKill(t *testing.T) {
 		t.Errorf("only %d results: the kills came too early to show anything", results)
 	}
 	t.Logf("%d results survived 30 kills", results)
+	_, before := checkStore(t, dir)
+	s, err := openBoot(dir, "another boot") // reads again all that no sync has covered
+	check(t, err)
+	check(t, s.Close())
+	if _, after := checkStore(t, dir); after != before {
+		t.Errorf("%d layers after a reboot, %d before", after, before)
+	}
 }
 
 const putsEach = 60
@@ -174,6 +182,61 @@ func TestTwoProcesses(t *testing.T) {
 	check(t, s.Close())
 	if results, layers := checkStore(t, dir); results != 3*putsEach || layers != 3*putsEach {
 		t.Errorf("%d results, %d layers", results, layers)
+	}
+}
+
+// TestManyGoroutines has one store that many use, and a sync now and then.
+func TestManyGoroutines(t *testing.T) {
+	dir := filepath.Join(tempDir(t), "store")
+	s := openStore(t, dir)
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			for j := range 15 {
+				name := fmt.Sprint("node", (i*7+j)%20)
+				if err := putNode(s, name); err != nil {
+					t.Error(err)
+				}
+				if r, ok := s.Result(DigestOf([]byte(name))); !ok || r.Label != name {
+					t.Errorf("%s: %+v, %v", name, r, ok)
+				}
+				if j%5 == 4 {
+					if err := s.Sync(); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(s.Durations()); n != 20 {
+		t.Errorf("%d durations", n)
+	}
+	check(t, s.Close())
+	if results, layers := checkStore(t, dir); results != 20 || layers != 20 {
+		t.Errorf("%d results, %d layers", results, layers)
+	}
+}
+
+func TestSyncInBackground(t *testing.T) {
+	dir := filepath.Join(tempDir(t), "store")
+	s := openStore(t, dir)
+	notes := func() int {
+		n, err := filepath.Glob(dir + "/unsynced/*/*")
+		check(t, err)
+		return len(n)
+	}
+	check(t, putNode(s, "one"))
+	if notes() == 0 {
+		t.Error("no notes before a sync")
+	}
+	s.mu.Lock()
+	s.synced = s.synced.Add(-syncInterval)
+	s.mu.Unlock()
+	check(t, s.AddRecord(Record{Label: "//x"}))
+	s.syncs.Wait()
+	if n := notes(); n != 0 {
+		t.Errorf("%d notes after a sync", n)
 	}
 }
 

@@ -23,9 +23,10 @@ func (s *Store) Lock(ctx context.Context, name string) (unlock func(), err error
 			return nil, fmt.Errorf("lock %s: %w", name, err)
 		}
 		if f != nil {
-			s.order()
+			// The atomic makes what happened before an unlock visible to who locks next here: Go knows nothing of flock.
+			s.handovers.Add(1)
 			return func() {
-				s.order()
+				s.handovers.Add(1)
 				// The file goes while it is locked, so that locks/ stays small; who waits for it looks at its name again.
 				os.Remove(path)
 				f.Close()
@@ -37,12 +38,6 @@ func (s *Store) Lock(ctx context.Context, name string) (unlock func(), err error
 		case <-time.After(pause):
 		}
 	}
-}
-
-// order makes what happened before an unlock visible to who locks next in this process: Go knows nothing of flock.
-func (s *Store) order() {
-	s.mu.Lock()
-	s.mu.Unlock()
 }
 
 // tryLock locks the file path, which it makes, or returns nil if it is locked already.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +57,8 @@ type Store struct {
 	syncErr error // of a sync in the background
 	syncs   sync.WaitGroup
 
-	syncing sync.Mutex // held during a sync
+	syncing   sync.Mutex   // held during a sync
+	handovers atomic.Int64 // of Lock
 
 	indexMu sync.Mutex
 	indexes map[Digest]*Index

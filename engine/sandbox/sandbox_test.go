@@ -728,8 +728,8 @@ func TestNoDescriptorLeaks(t *testing.T) {
 	go func() { _, err := Run(ctx, s); done <- err }()
 	pid := 0
 	for range 1000 {
-		if len(running("probe\x00sleep\x0060000")) > 0 {
-			pid = running(initName)[0]
+		if len(running("probe\x00sleep\x0060000")) > 0 && ourPid1() != 0 {
+			pid = ourPid1()
 			break
 		}
 		time.Sleep(5 * time.Millisecond)
@@ -751,6 +751,17 @@ func TestNoDescriptorLeaks(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+// ourPid1 returns the first process of a sandbox that this process runs.
+func ourPid1() int {
+	for _, pid := range running(initName) {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if strings.Contains(string(b), fmt.Sprintf("\nPPid:\t%d\n", os.Getpid())) {
+			return pid
+		}
+	}
+	return 0
 }
 
 func TestStdoutCanBeOpenedAgain(t *testing.T) {

@@ -106,7 +106,7 @@ func (f *Fetcher) getFrom(ctx context.Context, w file) (cache.Digest, error) {
 	}
 	remedy := w.remedy
 	if remedy == "" {
-		remedy = "give --mirror a folder or address that has it, or use a shared cache"
+		remedy = usualRemedy
 	}
 	var tried []string
 	notFound := false
@@ -151,6 +151,8 @@ func (f *Fetcher) getFrom(ctx context.Context, w file) (cache.Digest, error) {
 	return cache.Digest{}, w.errorf("cannot be fetched: %s\n  %w", remedy, &unavailableError{tried, notFound})
 }
 
+const usualRemedy = "give --mirror a folder or address that has it, or use a shared cache"
+
 // unavailableError lists what was tried in vain.
 type unavailableError struct {
 	tried    []string
@@ -177,7 +179,7 @@ func (f *Fetcher) fromMirrors(ctx context.Context, w file) (cache.Digest, bool, 
 				d, err = f.copyLocal(w, filepath.Join(folder, filepath.FromSlash(name)))
 			} else {
 				quick := w
-				quick.quick, quick.connect, quick.header = true, nil, nil
+				quick.quick, quick.connect, quick.header, quick.pool = true, nil, nil, ""
 				d, err = f.download(ctx, quick, join(m, name))
 			}
 			if err == nil {
@@ -251,15 +253,15 @@ func (f *Fetcher) copyLocal(w file, path string) (cache.Digest, error) {
 // adopt writes a temporary file below the store and puts it there if its content is the wanted one. An empty w.sha256
 // wants any content.
 func (f *Fetcher) adopt(w file, from string, write func(io.Writer) error) (cache.Digest, error) {
-	dir := filepath.Join(f.Store.Dir(), "partial")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return cache.Digest{}, err
-	}
-	tmp, err := os.CreateTemp(dir, "tmp-*")
+	dir, release, err := f.Store.NewRun("fetch")
 	if err != nil {
 		return cache.Digest{}, err
 	}
-	defer os.Remove(tmp.Name()) // gone when adopted
+	defer release()
+	tmp, err := os.Create(filepath.Join(dir, "file"))
+	if err != nil {
+		return cache.Digest{}, err
+	}
 	defer tmp.Close()
 	h := sha256.New()
 	count := &counter{w: io.MultiWriter(tmp, h)}

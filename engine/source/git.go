@@ -81,15 +81,11 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec, want string) (cache.Dige
 // of the raw objects: git archive's bytes depend on its version, on tar.umask, on line-end settings, on filters and on
 // attributes.
 func (f *Fetcher) exportGit(ctx context.Context, s Spec, w file) (cache.Digest, error) {
-	parent := filepath.Join(f.Store.Dir(), "partial")
-	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return cache.Digest{}, w.errorf("%w", err)
-	}
-	dir, err := os.MkdirTemp(parent, "git-*")
+	dir, release, err := f.Store.NewRun("git")
 	if err != nil {
 		return cache.Digest{}, w.errorf("%w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer release()
 	g := gitRepo{dir}
 	if err := g.fetch(ctx, s.Git); err != nil {
 		if ctx.Err() != nil {

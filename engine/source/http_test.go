@@ -58,8 +58,10 @@ func storeHas(t *testing.T, f *Fetcher, b []byte) {
 
 func noPartials(t *testing.T, f *Fetcher) {
 	t.Helper()
-	if left, _ := filepath.Glob(filepath.Join(f.Store.Dir(), "partial", "*")); len(left) > 0 {
-		t.Errorf("left in partial/: %q", left)
+	for _, pattern := range []string{"partial/*", "run/*/fetch*", "run/*/git*", "run/fetch*", "run/git*"} {
+		if left, _ := filepath.Glob(filepath.Join(f.Store.Dir(), pattern)); len(left) > 0 {
+			t.Errorf("left behind: %q", left)
+		}
 	}
 }
 
@@ -372,7 +374,7 @@ func TestOffline(t *testing.T) {
 	}
 	// The shared cache is no part of what --offline means here: who sets Pull decides.
 	f.Pull = func(_ context.Context, want cache.Digest) bool {
-		tmp := filepath.Join(f.Store.Dir(), "partial", "pulled")
+		tmp := filepath.Join(f.Store.Dir(), "pulled")
 		if err := os.WriteFile(tmp, b, 0o600); err != nil || want != d {
 			t.Errorf("%v, asked for %v", err, want)
 		}
@@ -468,10 +470,8 @@ func TestCancel(t *testing.T) {
 func TestDeadHost(t *testing.T) {
 	_, d := content(1)
 	_, other := content(2)
-	u := serve(t, func(http.ResponseWriter, *http.Request) {})
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	_ = u
 	f := newFetcher(t)
 	_, _, err := f.Resolve(t.Context(), urlSpec(d, closed.URL+"/f"))
 	if err == nil || strings.Contains(err.Error(), "not tried again") {

@@ -95,7 +95,11 @@ func TestFetchImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
-	if _, err := layout.Write(folder, index); err != nil {
+	l, err := layout.Write(folder, empty.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.AppendIndex(index); err != nil {
 		t.Fatal(err)
 	}
 	var archive bytes.Buffer

@@ -29,7 +29,8 @@ type Blobs interface {
 	OpenBlob(d cache.Digest) (*os.File, error)
 	// AdoptFile renames a verified file that lies below Dir into the store.
 	AdoptFile(tmp string, d cache.Digest) error
-	PutBytes(b []byte) (cache.Digest, error)
+	// NewRun makes a folder below Dir that goes with release, or after this process has died.
+	NewRun(name string) (dir string, release func(), err error)
 	// Lock waits for a lock between processes.
 	Lock(ctx context.Context, name string) (unlock func(), err error)
 }
@@ -339,8 +340,11 @@ func (f *Fetcher) decide(ctx context.Context, s Spec) (Entry, error) {
 
 // upstreamFile describes the source's file at its URLs to get.
 func (s Spec) upstreamFile(size int64, quick bool) file {
-	return file{id: s.ID, pos: s.Pos, what: "source " + s.ID, name: s.filename(s.URLs[0]), sha256: s.SHA256, size: size,
-		urls: s.URLs, quick: quick}
+	w := file{id: s.ID, pos: s.Pos, what: "source " + s.ID, name: s.filename(s.URLs[0]), sha256: s.SHA256, size: size, urls: s.URLs, quick: quick}
+	if s.Debian != nil && !quick {
+		w.remedy = usualRemedy + ", or have the origin decided anew with `vfsb fetch --update`"
+	}
+	return w
 }
 
 // Fetch puts the content of a source that Resolve returned into the store, from wherever e says. Afterwards the store

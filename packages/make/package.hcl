@@ -1,8 +1,7 @@
 package "make" {
-  summary  = "GNU make"
-  version  = "4.4.1"
-  license  = "GPL-3.0-or-later"
-  homepage = "https://www.gnu.org/software/make"
+  summary = "GNU make"
+  version = "4.4.1"
+  license = "GPL-3.0-or-later"
 
   source {
     url    = "https://ftp.gnu.org/gnu/make/make-${version}.tar.gz"
@@ -16,13 +15,12 @@ package "make" {
 
   autotools {
     configure = ["--disable-nls", "--without-guile"]
-    drop      = ["usr/share/{info,man}/**", "usr/include/**"]
     prepare   = <<-SH
-      # Debian's copy lacks the manual, which configure and make want to see.
-      if [[ ! -f doc/Makefile.in ]]; then
+      # Debian's copy lacks the manual, which the Makefiles name.
+      if [[ ! -e doc/Makefile.in ]]; then
         mkdir -p doc
-        printf 'all install install-data install-exec:\n\t@:\n' > doc/Makefile.in
-        touch doc/make.1
+        printf 'all install install-strip check clean distclean:\n\t@:\n' > doc/Makefile.in
+        : > doc/make.1
       fi
     SH
   }

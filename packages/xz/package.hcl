@@ -1,8 +1,7 @@
 package "xz" {
-  summary  = "Compression library and programs"
-  version  = "5.8.1"
-  license  = "0BSD AND LGPL-2.1-or-later AND GPL-2.0-or-later"
-  homepage = "https://tukaani.org/xz"
+  summary = "Compression with LZMA: programs and library"
+  version = "5.8.1"
+  license = "0BSD AND LGPL-2.1-or-later AND GPL-2.0-or-later"
 
   source {
     url    = "https://github.com/tukaani-project/xz/releases/download/v${version}/xz-${version}.tar.xz"
@@ -11,7 +10,6 @@ package "xz" {
   }
 
   autotools {
-    configure = ["--disable-nls", "--disable-doc", "--disable-static"]
-    drop      = ["usr/share/man/**"]
+    configure = ["--disable-doc", "--disable-nls", "--disable-static"]
   }
 }

@@ -1,8 +1,7 @@
 package "zlib" {
-  summary  = "Compression library"
-  version  = "1.3.1"
-  license  = "Zlib"
-  homepage = "https://zlib.net"
+  summary = "Compression library"
+  version = "1.3.1"
+  license = "Zlib"
 
   source {
     url    = "https://github.com/madler/zlib/releases/download/v${version}/zlib-${version}.tar.gz"
@@ -14,10 +13,9 @@ package "zlib" {
     }
   }
 
-  # Its configure is not autoconf's: it takes the compiler from CC and knows no --host.
+  # Its configure is not autoconf's: the platform comes in CHOST.
   autotools {
-    bare    = true
-    in_tree = true
-    drop    = ["usr/share/man/**"]
+    bare = true
+    env  = { CHOST = platform.triplet }
   }
 }

@@ -11,10 +11,12 @@ profile "seed" {
     env = {
       CC       = "gcc"
       CXX      = "g++"
+      AR       = "ar"
+      RANLIB   = "ranlib"
       CPPFLAGS = "-I/sysroot/usr/include"
       CFLAGS   = "-O2"
       CXXFLAGS = "-O2"
-      LDFLAGS  = "-s -L/sysroot/usr/lib -Wl,-rpath-link,/sysroot/usr/lib"
+      LDFLAGS  = "-Wl,-s -L/sysroot/usr/lib -Wl,-rpath-link,/sysroot/usr/lib"
     }
   }
 }
