@@ -50,7 +50,9 @@ type Spec struct {
 	Env  []string // the whole environment
 	Cwd  string   // "" is /build
 
-	// Stdin, Stdout and Stderr become descriptors 0, 1, 2 of the command; nil is /dev/null.
+	// Stdin is descriptor 0 of the command; it can be read, but where root runs the sandbox not be opened again by its
+	// name /dev/stdin. What the command writes to 1 and 2 is copied to Stdout and Stderr, in order where they are the
+	// same file. nil is /dev/null.
 	Stdin, Stdout, Stderr *os.File
 	// Terminal gives the command a terminal of its own, joined to Stdin and Stdout (nil: os.Stdin, os.Stdout), so that
 	// job control works inside. Where Stdin is no terminal it only replaces nil files by the caller's.
@@ -60,7 +62,7 @@ type Spec struct {
 	Jobserver *jobs.Client
 
 	Timeout time.Duration // wall time of the command, 0: none
-	Silence time.Duration // longest time in which Stdout and Stderr, being regular files, may not grow, 0: none
+	Silence time.Duration // longest time without a byte on Stdout and Stderr, 0: none; not with a terminal
 	Resume  bool          // go on with the upper folder and the build folder of an earlier run in Dir
 	Linux32 bool          // the 32-bit personality: uname says i686
 	// Processes is the largest process id inside, so about the number of processes; 0 is 32768, the least is 301.

@@ -1,7 +1,9 @@
 package sandbox
 
 import (
+	"cmp"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -92,51 +94,68 @@ const (
 	dataArgs = 16
 )
 
-// program compiles tables. The rules are tried one after another: for a call that no rule names the kernel remembers
-// the answer and does not run the filter again.
+// program compiles tables. For a call that no rule names the kernel remembers the answer and does not run the filter
+// again; it finds those calls out when the filter is installed, by trying each, which the search trees make quick.
 func program(tables []table) []unix.SockFilter {
-	op := func(code uint16, k uint32, jt, jf uint8) unix.SockFilter {
-		return unix.SockFilter{Code: code, Jt: jt, Jf: jf, K: k}
-	}
-	load := func(off uint32) unix.SockFilter { return op(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, off, 0, 0) }
-	jeq := func(k uint32, jt, jf uint8) unix.SockFilter {
-		return op(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, k, jt, jf)
-	}
-	ret := func(k uint32) unix.SockFilter { return op(unix.BPF_RET|unix.BPF_K, k, 0, 0) }
-
 	prog := []unix.SockFilter{load(dataArch)}
 	for _, t := range tables {
 		body := []unix.SockFilter{load(dataNr)}
 		if t.x32 {
 			body = append(body, op(unix.BPF_JMP|unix.BPF_JGE|unix.BPF_K, 1<<30, 0, 1), ret(enosys))
 		}
-		for _, r := range t.rules {
-			if r.test == nil {
-				body = append(body, jeq(r.nr, 0, 1), ret(r.result))
-				continue
-			}
-			yes, no := r.result, uint32(allow)
-			if r.test.not {
-				yes, no = no, yes
-			}
-			check := []unix.SockFilter{load(uint32(dataArgs + 8*r.test.arg)), op(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, r.test.mask, 0, 0)}
-			if r.test.any == nil {
-				check = append(check, jeq(0, 1, 0), ret(yes))
-			}
-			for _, v := range r.test.any {
-				check = append(check, jeq(v, 0, 1), ret(yes))
-			}
-			check = append(check, ret(no))
-			body = append(body, jeq(r.nr, 0, uint8(len(check))))
-			body = append(body, check...)
-		}
-		body = append(body, ret(allow))
+		rules := slices.Clone(t.rules)
+		slices.SortFunc(rules, func(a, b rule) int { return cmp.Compare(a.nr, b.nr) })
+		body = append(body, search(rules)...)
 		// A jump over the body, which is longer than a conditional one reaches.
 		prog = append(prog, jeq(t.arch, 1, 0), op(unix.BPF_JMP|unix.BPF_JA, uint32(len(body)), 0, 0))
 		prog = append(prog, body...)
 	}
 	return append(prog, ret(enosys))
 }
+
+// search compiles sorted rules, with the call's number loaded.
+func search(rules []rule) []unix.SockFilter {
+	if len(rules) > 4 {
+		low, high := search(rules[:len(rules)/2]), search(rules[len(rules)/2:])
+		prog := []unix.SockFilter{op(unix.BPF_JMP|unix.BPF_JGE|unix.BPF_K, rules[len(rules)/2].nr, 0, 1),
+			op(unix.BPF_JMP|unix.BPF_JA, uint32(len(low)), 0, 0)}
+		return append(append(prog, low...), high...)
+	}
+	var prog []unix.SockFilter
+	for _, r := range rules {
+		if r.test == nil {
+			prog = append(prog, jeq(r.nr, 0, 1), ret(r.result))
+			continue
+		}
+		yes, no := r.result, uint32(allow)
+		if r.test.not {
+			yes, no = no, yes
+		}
+		check := []unix.SockFilter{load(uint32(dataArgs + 8*r.test.arg)), op(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, r.test.mask, 0, 0)}
+		if r.test.any == nil {
+			check = append(check, jeq(0, 1, 0), ret(yes))
+		}
+		for _, v := range r.test.any {
+			check = append(check, jeq(v, 0, 1), ret(yes))
+		}
+		check = append(check, ret(no))
+		prog = append(prog, jeq(r.nr, 0, uint8(len(check))))
+		prog = append(prog, check...)
+	}
+	return append(prog, ret(allow))
+}
+
+func op(code uint16, k uint32, jt, jf uint8) unix.SockFilter {
+	return unix.SockFilter{Code: code, Jt: jt, Jf: jf, K: k}
+}
+
+func load(off uint32) unix.SockFilter { return op(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, off, 0, 0) }
+
+func jeq(k uint32, jt, jf uint8) unix.SockFilter {
+	return op(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, k, jt, jf)
+}
+
+func ret(k uint32) unix.SockFilter { return op(unix.BPF_RET|unix.BPF_K, k, 0, 0) }
 
 // filterSyscalls puts the filter on this thread and what it starts, and no_new_privs, which it needs and which keeps
 // setuid programs from meaning anything.
