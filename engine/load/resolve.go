@@ -255,15 +255,16 @@ func (r *Resolver) Expand(p Pattern) ([]Config, error) {
 			}
 			matched = true
 			for _, t := range pkg.Targets {
+				if ok, err := r.wanted(t, plat); err != nil {
+					return nil, err
+				} else if !ok {
+					continue
+				}
 				c, err := r.configure(t, plat, l.Stage)
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", Pos(t.Range), err)
 				}
-				if ok, err := r.wanted(c); err != nil {
-					return nil, err
-				} else if ok {
-					list = append(list, c)
-				}
+				list = append(list, c)
 			}
 		}
 		if !matched {
@@ -274,15 +275,18 @@ func (r *Resolver) Expand(p Pattern) ([]Config, error) {
 }
 
 // wanted reports whether a pattern includes the target: its `profiles`, if any, name the platform's.
-func (r *Resolver) wanted(c Config) (bool, error) {
-	attrs, diags := justAttributes(c.Target.Body)
-	if diags.HasErrors() || attrs["profiles"] == nil {
-		return !diags.HasErrors(), nil
+func (r *Resolver) wanted(t *Target, p *Platform) (bool, error) {
+	attrs, diags := justAttributes(t.Body)
+	if diags.HasErrors() {
+		return false, diags
 	}
-	a := NewAttrs(attrs, r.EvalContext(c))
+	if attrs["profiles"] == nil {
+		return true, nil
+	}
+	a := NewAttrs(attrs, r.EvalContext(Config{Target: t, Profile: r.ws.Profiles[p.Profile], Platform: p, Stage: &Stage{}}))
 	profiles := a.Strings("profiles")
 	if a.Diags.HasErrors() {
 		return false, a.Diags
 	}
-	return slices.Contains(profiles, c.Profile.Name), nil
+	return slices.Contains(profiles, p.Profile), nil
 }

@@ -54,6 +54,7 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 	o.Probe = probe != nil
 	if term != nil {
 		o.Pty, o.Size = true, term.size()
+		s.Silence = 0 // a person may think
 	}
 
 	// Pid 1 dies with the thread that starts it, so this thread may do nothing else until then.

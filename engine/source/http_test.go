@@ -58,7 +58,7 @@ func storeHas(t *testing.T, f *Fetcher, b []byte) {
 
 func noPartials(t *testing.T, f *Fetcher) {
 	t.Helper()
-	for _, pattern := range []string{"partial/*", "run/*/fetch*", "run/*/git*", "run/fetch*", "run/git*"} {
+	for _, pattern := range []string{"partial/*", "run/*/*-fetch", "run/*/*-git"} {
 		if left, _ := filepath.Glob(filepath.Join(f.Store.Dir(), pattern)); len(left) > 0 {
 			t.Errorf("left behind: %q", left)
 		}

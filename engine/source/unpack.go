@@ -321,7 +321,7 @@ func cleanPath(name string) (string, error) {
 		return "", errors.New("no path")
 	}
 	if slices.Contains(strings.Split(name, "/"), "..") {
-		return "", errors.New("path with ..")
+		return "", errors.New("path with .. in it")
 	}
 	return path.Clean(name), nil
 }
