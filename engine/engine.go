@@ -96,7 +96,7 @@ func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 		err = x.deliver(ctx)
 	}
 	if err == errFailed {
-		err = &BuildError{Failures: x.failures, Skipped: x.summary.Count[Skipped]}
+		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 	}
 	x.summary.Wall = time.Since(x.begun)
 	message := ""
@@ -123,13 +123,28 @@ type RootResult struct {
 	Dir   string // the unpacked layer in the store
 }
 
-// A BuildError lists the nodes that failed.
+// A BuildError lists the nodes that failed, and those that were not run since they
+// need one of them.
 type BuildError struct {
-	Failures []Failure
-	Skipped  int
+	Failures, Skipped []Failure
 }
 
-// A Failure is one failed node.
+// Unwrap is the failures' errors.
+func (e *BuildError) Unwrap() []error {
+	var list []error
+	for _, f := range e.Failures {
+		list = append(list, f.Err)
+	}
+	return list
+}
+
+// A SourceError says that a source cannot be had.
+type SourceError struct{ Err error }
+
+func (e *SourceError) Error() string { return e.Err.Error() }
+func (e *SourceError) Unwrap() error { return e.Err }
+
+// A Failure is one failed or skipped node, and why.
 type Failure struct {
 	Label string
 	Err   error
@@ -139,7 +154,7 @@ func (e *BuildError) Error() string {
 	if len(e.Failures) == 1 {
 		return fmt.Sprintf("%s: %v", e.Failures[0].Label, e.Failures[0].Err)
 	}
-	return fmt.Sprintf("%d nodes failed, %d were skipped because of them", len(e.Failures), e.Skipped)
+	return fmt.Sprintf("%d nodes failed, %d were skipped because of them", len(e.Failures), len(e.Skipped))
 }
 
 // execution is the state of one Build.
@@ -153,8 +168,9 @@ type execution struct {
 	entered *Node // not to be run: Enter opens it instead
 	summary Summary
 
-	mu       sync.Mutex // guards failures, summary and the calls of Notify
+	mu       sync.Mutex // guards failures, skipped, summary and the calls of Notify
 	failures []Failure
+	skipped  []Failure
 
 	jobs *jobs.Broker // of compile jobs over all sandboxes
 }

@@ -32,7 +32,7 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 	}
 	if err := schedule(ctx, g, x.weights, limits{Jobs: x.Jobs, Prepares: 4}, x); err != nil {
 		if err == errFailed {
-			err = &BuildError{Failures: x.failures, Skipped: x.summary.Count[Skipped]}
+			err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 		}
 		return spec, nil, err
 	}

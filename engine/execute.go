@@ -74,7 +74,7 @@ func (x *execution) known(id int32, r cache.Result, status Status) {
 // Prepare fetches the node's sources and makes the layers of its inputs present.
 func (x *execution) Prepare(ctx context.Context, id int32) error {
 	if err := x.fetch(ctx, x.graph.Nodes[id]); err != nil {
-		return err
+		return &SourceError{err}
 	}
 	for _, in := range x.graph.Nodes[id].Inputs {
 		if err := x.present(ctx, in); err != nil {
@@ -151,7 +151,11 @@ func (x *execution) Fail(id int32, err error) {
 
 // Skip records that a node was not run.
 func (x *execution) Skip(id, cause int32) {
-	x.emit(Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: Skipped, Message: "needs " + x.graph.Nodes[cause].Label})
+	label, why := x.graph.Nodes[id].Label, "needs "+x.graph.Nodes[cause].Label
+	x.mu.Lock()
+	x.skipped = append(x.skipped, Failure{label, errors.New(why)})
+	x.mu.Unlock()
+	x.emit(Event{Event: EventFinished, Label: label, Status: Skipped, Message: why})
 }
 
 // A NodeError is the failure of a node's own action.
@@ -298,6 +302,9 @@ func (x *execution) resolveSources(ctx context.Context) error {
 		}
 	}
 	err := group.Wait()
+	if err != nil {
+		err = &SourceError{err}
+	}
 	for _, what := range x.Fetcher.Lock.Changed() {
 		x.emit(Event{Event: EventWarning, Message: "lock file: " + what})
 	}

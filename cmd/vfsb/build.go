@@ -42,11 +42,8 @@ func buildVerb(app *app) *cobra.Command {
 				}
 				var failed *engine.BuildError
 				if errors.As(err, &failed) {
-					if code, message := classify(err); code != exitFailed {
-						fmt.Fprintln(os.Stderr, "vfsb: "+message)
-						return exitError{code}
-					}
-					return exitError{exitFailed} // the failures are on the screen
+					code, _ := classify(err)
+					return exitError{code} // the failures are on the screen
 				}
 				return err
 			})
@@ -68,6 +65,7 @@ func buildVerb(app *app) *cobra.Command {
 // printSummary prints what a person wants to know at the end.
 func printSummary(app *app, o engine.Options, s *engine.Summary, err error) {
 	if !app.quiet {
+		printFailures(o, err)
 		fmt.Fprintf(os.Stderr, "%s in %s: %s\n", verdict(o, err), s.Wall.Round(10*time.Millisecond), counts(s))
 	}
 	if err != nil || o.DryRun {
@@ -83,6 +81,20 @@ func printSummary(app *app, o engine.Options, s *engine.Summary, err error) {
 		for _, r := range s.Roots {
 			fmt.Printf("%s  %s\n", r.Label, r.Dir)
 		}
+	}
+}
+
+// printFailures ends a build that went on after failures with the list of them.
+func printFailures(o engine.Options, err error) {
+	var build *engine.BuildError
+	if !o.KeepGoing || !errors.As(err, &build) {
+		return
+	}
+	for _, f := range build.Failures {
+		fmt.Fprintf(os.Stderr, "failed:  %s: %v\n", f.Label, f.Err)
+	}
+	for _, f := range build.Skipped {
+		fmt.Fprintf(os.Stderr, "skipped: %s: %v\n", f.Label, f.Err)
 	}
 }
 

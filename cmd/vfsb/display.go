@@ -127,7 +127,7 @@ func (l *lines) finished(at string, ev engine.Event) {
 			fmt.Fprintf(l.out, "    | %s\n", line)
 		}
 		if ev.Log != "" {
-			fmt.Fprintf(l.out, "    log:   vfsb log %s   (%s)\n    shell: vfsb shell --failed %s\n", ev.Label, ev.Log, ev.Label)
+			fmt.Fprintf(l.out, "    log:   %s\n    shell: vfsb shell --failed %s\n", ev.Log, ev.Label)
 		}
 	case engine.Cached, engine.Pulled:
 		if l.verbose > 0 {

@@ -15,7 +15,6 @@ import (
 
 	"vfsb/engine"
 	"vfsb/engine/sandbox"
-	"vfsb/engine/source"
 )
 
 // Exit codes.
@@ -85,7 +84,7 @@ func classify(err error) (code int, message string) {
 	var usage usageError
 	var build *engine.BuildError
 	var unfit *sandbox.Unfit
-	var checksum *source.ChecksumError
+	var missing *engine.SourceError
 	switch {
 	case errors.As(err, &exit):
 		return exit.code, ""
@@ -93,17 +92,12 @@ func classify(err error) (code int, message string) {
 		return exitUsage, err.Error()
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted, err.Error()
-	case errors.As(err, &build):
-		for _, f := range build.Failures {
-			if errors.As(f.Err, &unfit) {
-				return exitUnfit, f.Err.Error()
-			}
-		}
-		return exitFailed, err.Error()
 	case errors.As(err, &unfit):
 		return exitUnfit, err.Error()
-	case errors.As(err, &checksum), errors.Is(err, source.ErrOffline):
+	case errors.As(err, &missing):
 		return exitSource, err.Error()
+	case errors.As(err, &build):
+		return exitFailed, err.Error()
 	}
 	return exitInternal, err.Error()
 }

@@ -86,6 +86,7 @@ func setUpWorkspace(env *testscript.Env) error {
 	}
 	env.Setenv("VFSB_STORE", filepath.Join(env.WorkDir, "store"))
 	env.Setenv("TERM", "dumb")
+	env.Setenv("HOME", env.WorkDir)
 	return nil
 }
 

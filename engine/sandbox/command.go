@@ -1,0 +1,176 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"path"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// makeFiles makes the command's standard files and sends the other ends to the engine. They are made here because then
+// the command owns them, and may open them again as /dev/stdout, whoever runs the engine; and a pipe cannot be
+// truncated as a log file could.
+func (p *pid1) makeFiles() error {
+	var theirs []int
+	switch {
+	case p.order.Pty:
+		ours, slave, err := openTerminal()
+		if err != nil {
+			return err
+		}
+		if p.order.Size != nil {
+			if err := unix.IoctlSetWinsize(slave, unix.TIOCSWINSZ, p.order.Size); err != nil {
+				return err
+			}
+		}
+		theirs = []int{ours}
+		p.stdio = [3]int{slave, slave, slave}
+	default:
+		null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		p.stdio = [3]int{null, null, null}
+		if p.order.Stdin {
+			p.stdio[0] = 0
+		}
+		for i, want := range []bool{p.order.Stdout, p.order.Stderr} {
+			if !want {
+				continue
+			}
+			if i == 1 && p.order.Merged {
+				p.stdio[2] = p.stdio[1]
+				continue
+			}
+			var ends [2]int
+			if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+				return err
+			}
+			theirs = append(theirs, ends[0])
+			p.stdio[1+i] = ends[1]
+		}
+	}
+	if len(theirs) == 0 {
+		return nil
+	}
+	err := send(controlFD, report{Files: true}, theirs...)
+	for _, fd := range theirs {
+		unix.Close(fd)
+	}
+	return err
+}
+
+// openTerminal makes a pseudo terminal in the sandbox's own devpts.
+func openTerminal() (master, slave int, err error) {
+	master, err = unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, -1, err
+	}
+	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
+		return -1, -1, err
+	}
+	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN)
+	if err != nil {
+		return -1, -1, err
+	}
+	slave, err = unix.Open(fmt.Sprintf("/dev/pts/%d", n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	return master, slave, err
+}
+
+// run starts the command, reaps whatever ends in the sandbox, and ends with the command.
+func (p *pid1) run() {
+	if p.order.Probe {
+		send(controlFD, report{Exit: &exit{}})
+		os.Exit(0)
+	}
+	// Signals from inside must not end pid 1: what it has no handler for the kernel keeps from it, but the Go runtime
+	// has handlers. Ignoring them would be inherited by the command.
+	signal.Notify(make(chan os.Signal, 1))
+	if err := unix.Chdir(p.order.Cwd); err != nil {
+		p.fail(at("change to "+p.order.Cwd, err))
+	}
+	pid, err := p.start()
+	if err != nil {
+		p.fail(&stepError{step: p.order.Argv[0], err: err, exec: true})
+	}
+	for i := range 3 {
+		unix.Close(p.stdio[i])
+		unix.Close(i)
+	}
+	if p.order.Jobs {
+		unix.Close(jobsFD)
+		unix.Close(jobsFD + 1)
+	}
+	for {
+		var ws unix.WaitStatus
+		got, err := unix.Wait4(-1, &ws, 0, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			p.fail(at("wait", err))
+		}
+		if got != pid {
+			continue
+		}
+		var e exit
+		if ws.Signaled() {
+			e = exit{128 + int(ws.Signal()), int(ws.Signal())}
+		} else {
+			e = exit{Code: ws.ExitStatus()}
+		}
+		send(controlFD, report{Exit: &e})
+		os.Exit(e.Code)
+	}
+}
+
+func (p *pid1) start() (pid int, err error) {
+	o := p.order
+	file, err := lookPath(o.Argv[0], o.Env)
+	if err != nil {
+		return 0, err
+	}
+	files := []uintptr{uintptr(p.stdio[0]), uintptr(p.stdio[1]), uintptr(p.stdio[2])}
+	if o.Jobs {
+		for len(files) < jobsInside {
+			files = append(files, ^uintptr(0))
+		}
+		files = append(files, jobsFD, jobsFD+1)
+	}
+	attr := &syscall.ProcAttr{Env: o.Env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true}}
+	if o.Pty {
+		attr.Sys.Setctty = true // descriptor 0
+	}
+	return syscall.ForkExec(file, o.Argv, attr)
+}
+
+// lookPath finds a command as a shell would.
+func lookPath(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	search := ""
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			search = v
+		}
+	}
+	err := error(unix.ENOENT)
+	for _, dir := range strings.Split(search, ":") {
+		file := path.Join("/", dir, name)
+		var st unix.Stat_t
+		if e := unix.Stat(file, &st); e != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			continue
+		}
+		if st.Mode&0111 == 0 {
+			err = unix.EACCES
+			continue
+		}
+		return file, nil
+	}
+	return "", err
+}

@@ -1,0 +1,190 @@
+// Package packages holds no code: it is the shipped packages, and their tests.
+package packages
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// vfsb is the command under test, built once.
+var vfsb string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "vfsb-test-")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		vfsb = filepath.Join(dir, "vfsb")
+		if out, err := exec.Command("go", "build", "-o", vfsb, "vfsb/cmd/vfsb").CombinedOutput(); err != nil {
+			panic(string(out))
+		}
+		return m.Run()
+	}())
+}
+
+// TestEveryPackage loads, analyzes and renders every package for every platform:
+// wrong labels, attributes, templates and shell syntax all fail here.
+func TestEveryPackage(t *testing.T) {
+	for _, platform := range []string{"amd64-seed", "amd64-musl", "arm64-musl", "riscv64-musl"} {
+		out, err := exec.Command(vfsb, "--store", t.TempDir(), "query", "--deps", "//...:"+platform).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", platform, err, out)
+		}
+		if !strings.Contains(string(out), ":"+platform) {
+			t.Errorf("%s: no node:\n%s", platform, out)
+		}
+	}
+}
+
+// An event is the part of vfsb's events that the tests read.
+type event struct {
+	Event, Label, Status, Layer string
+}
+
+// build runs vfsb build --json and returns the events of finished nodes.
+func build(t *testing.T, store, ws string, labels ...string) []event {
+	t.Helper()
+	cmd := exec.Command(vfsb, append([]string{"--store", store, "-C", ws, "build", "--json"}, labels...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("build %v: %v\n%s\n%s", labels, err, stderr.String(), out)
+	}
+	var list []event
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		var ev event
+		if err := json.Unmarshal(lines.Bytes(), &ev); err != nil {
+			t.Fatalf("%v: %s", err, lines.Text())
+		}
+		if ev.Event == "finished" {
+			list = append(list, ev)
+		}
+	}
+	return list
+}
+
+// executed is the labels of the nodes that a build executed.
+func executed(list []event) string {
+	var labels []string
+	for _, ev := range list {
+		if ev.Status == "executed" {
+			labels = append(labels, ev.Label)
+		}
+	}
+	return strings.Join(labels, " ")
+}
+
+// copyWorkspace copies what is shipped into a new workspace.
+func copyWorkspace(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"packages", "profiles", "templates", ".vfsb"} {
+		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join("..", name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func edit(t *testing.T, path, old, now string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), old) {
+		t.Fatalf("%s does not contain %q", path, old)
+	}
+	write(t, path, strings.Replace(string(text), old, now, 1))
+}
+
+// TestRealPackages builds shipped packages with the seed's own compiler into a root
+// file system, runs what came out, and shows what a patch and a comment rebuild.
+func TestRealPackages(t *testing.T) {
+	ws := copyWorkspace(t)
+	store := filepath.Join(t.TempDir(), "store")
+	write(t, filepath.Join(ws, "packages/box/package.hcl"), `package "box" {
+  script "libc" {
+    script = <<-SH
+      mkdir -p /out/usr/lib/x86_64-linux-gnu /out/usr/lib64
+      cp -P /usr/lib/x86_64-linux-gnu/lib{c,m,dl,tinfo}.so* /out/usr/lib/x86_64-linux-gnu/
+      cp -L /lib64/ld-linux-x86-64.so.2 /out/usr/lib64/
+      ln -s usr/lib64 /out/lib64
+      ln -s usr/lib /out/lib
+      ln -s usr/bin /out/bin
+    SH
+  }
+  rootfs {
+    contents = ["//box/libc", "//bash", "//make", "//xz", "//zlib"]
+    exclude  = ["usr/include/**"]
+  }
+}
+`)
+	const box = "//box:amd64-seed"
+	first := executed(build(t, store, ws, box))
+	for _, label := range []string{"//bash@seed", "//make@seed", "//xz@seed", "//zlib@seed", "//box@seed"} {
+		if !strings.Contains(first, label) {
+			t.Errorf("%s was not executed, but %s", label, first)
+		}
+	}
+	if again := executed(build(t, store, ws, box)); again != "" {
+		t.Errorf("a second build executed %s", again)
+	}
+
+	runs := func(want string, command ...string) {
+		t.Helper()
+		args := append([]string{"--store", store, "-C", ws, "shell", box, "--"}, command...)
+		out, err := exec.Command(vfsb, args...).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%v: %v\n%s\nwant %q", command, err, out, want)
+		}
+	}
+	runs("GNU bash, version 5.2.37", "/usr/bin/bash", "--version")
+	runs("GNU Make 4.4.1", "/usr/bin/make", "--version")
+	runs("xz works", "/usr/bin/bash", "-c", "echo xz works | xz | xz -d")
+	runs("", "/usr/bin/bash", "-c", "[[ ! -e /usr/include && $UID = 0 ]]")
+
+	// A patch to make: make and the box, nothing else, and it is in there.
+	write(t, filepath.Join(ws, "packages/make/patches/version.patch"), `--- a/src/version.c
++++ b/src/version.c
+@@ -26,3 +26,3 @@
+ 
+-const char *version_string = PACKAGE_VERSION;
++const char *version_string = PACKAGE_VERSION "-patched";
+ const char *make_host = MAKE_HOST;
+`)
+	edit(t, filepath.Join(ws, "packages/make/package.hcl"), "  source {", "  patches = [\"patches/*.patch\"]\n  source {")
+	if got, want := executed(build(t, store, ws, box)), "//make@seed:amd64-seed //box@seed:amd64-seed"; got != want {
+		t.Errorf("a patch to make executed %s, want %s", got, want)
+	}
+	runs("GNU Make 4.4.1-patched", "/usr/bin/make", "--version")
+
+	// A comment in zlib's script: zlib, whose bytes are the same, and nothing after it.
+	edit(t, filepath.Join(ws, "packages/zlib/package.hcl"), "autotools {", "autotools {\n    prepare = \"# a comment\"")
+	if got, want := executed(build(t, store, ws, box)), "//zlib@seed:amd64-seed"; got != want {
+		t.Errorf("a comment in zlib executed %s, want %s", got, want)
+	}
+	out, err := exec.Command(vfsb, "--store", store, "-C", ws, "explain", "//zlib:amd64-seed").CombinedOutput()
+	for _, want := range []string{"the script changed", "+ # a comment", "came out the same"} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("explain: %v\n%s\nwant %q", err, out, want)
+		}
+	}
+}
