@@ -117,6 +117,7 @@ type tree struct {
 	drop   []string // globs
 	limits limits
 	modes  map[string]uint32 // of folders, set at the end
+	known  map[string]bool   // folders, or links to one, that are there
 }
 
 // An item is an archive's entry, checked and with its bytes staged.
@@ -143,7 +144,7 @@ func newTree(dir string, o UnpackOptions) (*tree, error) {
 		root.Close()
 		return nil, err
 	}
-	return &tree{root: root, stage: filepath.Base(stage), limits: o.limits.orDefault(), modes: map[string]uint32{}}, nil
+	return &tree{root: root, stage: filepath.Base(stage), limits: o.limits.orDefault(), modes: map[string]uint32{}, known: map[string]bool{}}, nil
 }
 
 func (t *tree) close() {
@@ -351,6 +352,9 @@ func (t *tree) apply(it item) error {
 	if err := t.folder(path.Dir(it.path)); err != nil {
 		return err
 	}
+	if it.kind == tar.TypeReg && t.root.Rename(it.file, it.path) == nil { // fails over a folder only
+		return nil
+	}
 	old, err := t.root.Lstat(it.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -390,9 +394,7 @@ func (t *tree) replace(it item, old fs.FileInfo) (done bool, err error) {
 		return true, nil
 	}
 	if t.image {
-		if old.IsDir() {
-			t.forget(it.path)
-		}
+		t.forget(it.path) // a folder, or a link to one
 		return false, t.root.RemoveAll(it.path)
 	}
 	switch {
@@ -415,18 +417,20 @@ func (t *tree) replace(it item, old fs.FileInfo) (done bool, err error) {
 
 // forget drops what is noted of a folder that goes.
 func (t *tree) forget(dir string) {
+	clear(t.known)
 	maps.DeleteFunc(t.modes, func(p string, _ uint32) bool { return p == dir || strings.HasPrefix(p, dir+"/") })
 }
 
 // folder makes a folder that an archive implies but does not hold.
 func (t *tree) folder(dir string) error {
-	if dir == "." {
+	if dir == "." || t.known[dir] {
 		return nil
 	}
 	if st, err := t.root.Stat(dir); err == nil {
 		if !st.IsDir() {
 			return fmt.Errorf("%s is not a folder", dir)
 		}
+		t.known[dir] = true
 		return nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err

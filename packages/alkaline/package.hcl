@@ -34,6 +34,7 @@ package "alkaline" {
     # The C library comes first: every program needs it.
     contents = [
       "//alkaline/base", "//musl", "//bash", "//coreutils", "//findutils", "//grep", "//gzip", "//sed", "//tar",
+      "//zlib",
     ]
     # What is for building, for reading, or for a terminal's maker.
     exclude = [
