@@ -77,14 +77,16 @@ func (g *Graph) degrees() (waiting []int32, dependents [][]int32) {
 }
 
 // Declared is the graph as it is declared: an edge for each label that a node names.
-func (g *Graph) Declared() graph.Graph[int, int] {
-	declared := graph.New(graph.IntHash, graph.Directed())
-	for id, n := range g.Nodes {
-		declared.AddVertex(id, graph.VertexAttribute("label", n.Label), graph.VertexAttribute("shape", shape(n)))
+// Vertices are labels. (Never the zero value of their type: the library's
+// StronglyConnectedComponents loses a vertex that is.)
+func (g *Graph) Declared() graph.Graph[string, string] {
+	declared := graph.New(graph.StringHash, graph.Directed())
+	for _, n := range g.Nodes {
+		declared.AddVertex(n.Label, graph.VertexAttribute("shape", shape(n)))
 	}
-	for id, n := range g.Nodes {
+	for _, n := range g.Nodes {
 		for _, e := range n.edges {
-			declared.AddEdge(id, int(e.to), graph.EdgeAttribute("style", edgeStyle(e.kind))) // a second edge between two nodes is an error, and no news
+			declared.AddEdge(n.Label, g.Nodes[e.to].Label, graph.EdgeAttribute("style", edgeStyle(e.kind))) // a second edge between two nodes is an error, and no news
 		}
 	}
 	return declared
@@ -127,9 +129,17 @@ func (g *Graph) checkCycles() hcl.Diagnostics {
 	if err != nil {
 		panic(fmt.Sprintf("BUG: strongly connected components: %v", err))
 	}
+	ids := map[string]int32{}
+	for id, n := range g.Nodes {
+		ids[n.Label] = int32(id)
+	}
 	var diags hcl.Diagnostics
-	for _, component := range components {
-		sort.Ints(component)
+	for _, labels := range components {
+		sort.Strings(labels)
+		component := make([]int32, len(labels))
+		for i, label := range labels {
+			component[i] = ids[label]
+		}
 		if path := g.cycle(component); path != nil {
 			var lines []string
 			for i, e := range path {
@@ -145,8 +155,8 @@ func (g *Graph) checkCycles() hcl.Diagnostics {
 }
 
 // cycle is a shortest cycle through the first node of the component, or nil if it has none.
-func (g *Graph) cycle(component []int) []edge {
-	start := int32(component[0])
+func (g *Graph) cycle(component []int32) []edge {
+	start := component[0]
 	type step struct {
 		at   int32
 		path []edge
@@ -157,7 +167,7 @@ func (g *Graph) cycle(component []int) []edge {
 		s := queue[0]
 		queue = queue[1:]
 		for _, e := range g.Nodes[s.at].edges {
-			if !slices.Contains(component, int(e.to)) {
+			if !slices.Contains(component, e.to) {
 				continue
 			}
 			path := append(slices.Clone(s.path), e)

@@ -45,6 +45,7 @@ package "ncurses" {
         tic=/build/obj/progs/tic
         export LD_LIBRARY_PATH=/build/obj/lib
       fi
+      mkdir -p /out/usr/share/terminfo
       "$tic" -x -o /out/usr/share/terminfo -e \
         alacritty,ansi,dumb,foot,linux,rxvt-unicode-256color,screen,screen-256color,tmux,tmux-256color,vt100,vt102,vt220,xterm,xterm-256color,xterm-color,xterm-kitty \
         /build/src/misc/terminfo.src
