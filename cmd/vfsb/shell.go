@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -75,5 +74,5 @@ func withTerm(env []string) []string {
 	if name == "" {
 		name = "dumb"
 	}
-	return append(env, "TERM="+name, fmt.Sprintf("PS1=[vfsb] \\w # "))
+	return append(env, "TERM="+name, "PS1=[vfsb] \\w # ")
 }

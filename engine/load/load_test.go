@@ -120,12 +120,11 @@ func TestDuplicatesAndErrorsOfAllFiles(t *testing.T) {
 		"templates/x.hcl":        "rule \"x\" {\n template = \"x.sh.j2\"\n attribute \"a\" {\n type = \"strin\"\n }\n}\n",
 	})
 	_, diags := Load(root, []string{"group"})
-	text := diags.Error()
 	var all []string
 	for _, d := range diags {
 		all = append(all, Pos(*d.Subject)+" "+d.Summary+" "+d.Detail)
 	}
-	text = strings.Join(all, "\n")
+	text := strings.Join(all, "\n")
 	for _, want := range []string{
 		"profiles/p/b.hcl:1 duplicate profile \"gnu\" it is declared at profiles/p/a.hcl:2",
 		"packages/a/package.hcl:1 package \"b\" lies in the folder packages/a name both alike",

@@ -303,11 +303,7 @@ func newOrder(s *Spec) (*order, *hostPaths) {
 	}
 	h := &hostPaths{}
 	below := func(name string) string { return filepath.Join(s.Dir, name) }
-	o.Root = make([]string, 0, len(s.Root)+1)
-	for _, l := range s.Root {
-		o.Root = append(o.Root, l)
-	}
-	o.Root = append(o.Root, below("skel"))
+	o.Root = append(slices.Clone(s.Root), below("skel"))
 	for i := range o.Root {
 		h.add(&o.Root[i])
 	}
