@@ -92,7 +92,7 @@ func (e *Engine) UpdateSeeds(ctx context.Context) ([]string, error) {
 }
 
 // LockedSeeds is the packages of every seed that the lock file records, by the seed's label.
-func (e *Engine) LockedSeeds() map[string][]source.Deb { return map[string][]source.Deb(nil) }
+func (e *Engine) LockedSeeds() map[string][]source.Deb { return e.Fetcher.Lock.Seeds() }
 
 // ExportSeeds copies the packages of every seed into dir, which then serves as a
 // mirror, and returns their number.

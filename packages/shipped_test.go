@@ -115,6 +115,37 @@ func edit(t *testing.T, path, old, now string) {
 	write(t, path, strings.Replace(string(text), old, now, 1))
 }
 
+// TestSeedVerbs: the locked packages can be listed, and saved as a mirror from which
+// another store, without a network, makes the same seed.
+func TestSeedVerbs(t *testing.T) {
+	ws := copyWorkspace(t)
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command(vfsb, append([]string{"-C", ws}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	store, mirror := filepath.Join(t.TempDir(), "store"), filepath.Join(t.TempDir(), "mirror")
+	if out := run("--store", store, "seed", "list"); !strings.Contains(out, "//seed:amd64  gcc-12 12") {
+		t.Errorf("seed list does not name gcc-12:\n%s", out)
+	}
+	layer := func(list []event) string {
+		t.Helper()
+		if len(list) != 1 || list[0].Status != "executed" {
+			t.Fatalf("the seed was not executed: %+v", list)
+		}
+		return list[0].Layer
+	}
+	first := layer(build(t, store, ws, "//seed:amd64-seed"))
+	run("--store", store, "seed", "export", mirror)
+	other := filepath.Join(t.TempDir(), "other")
+	if second := layer(build(t, other, ws, "--offline", "--mirror", mirror, "//seed:amd64-seed")); second != first {
+		t.Errorf("from the mirror the seed is %s, before it was %s", second, first)
+	}
+}
+
 // TestRealPackages builds shipped packages with the seed's own compiler into a root
 // file system, runs what came out, and shows what a patch and a comment rebuild.
 func TestRealPackages(t *testing.T) {

@@ -83,6 +83,17 @@ func (l *Lock) Seed(id, fingerprint string) ([]Deb, bool) {
 	return slices.Clone(s.Debs), true
 }
 
+// Seeds returns the packages of every seed, by id and architecture.
+func (l *Lock) Seeds() map[string][]Deb {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make(map[string][]Deb, len(l.seeds))
+	for id, s := range l.seeds {
+		all[id] = slices.Clone(s.Debs)
+	}
+	return all
+}
+
 // SetSeed records the packages of a seed. They are kept sorted by name.
 func (l *Lock) SetSeed(id, fingerprint string, debs []Deb) {
 	debs = slices.Clone(debs)
