@@ -55,7 +55,7 @@ func doctorVerb(app *app) *cobra.Command {
 				case !f.OK:
 					mark = "no  "
 				}
-				fmt.Printf("%s  %-28s %s\n", mark, f.Name, f.Detail)
+				fmt.Printf("%s  %-32s %s\n", mark, f.Name, f.Detail)
 				if f.Remedy != "" {
 					fmt.Printf("      remedy: %s\n", f.Remedy)
 				}
