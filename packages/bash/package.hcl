@@ -17,12 +17,14 @@ package "bash" {
     deps    = ["//ncurses"]
     runtime = ["//ncurses"]
 
-    # What follows the options says what is true of every Linux: configure would have to run programs to learn it.
+    # What follows the options says what is true of every Linux: configure would have to run programs to learn it,
+    # or look at the folders of the machine that it runs on.
     configure = [
       "--disable-nls", "--without-bash-malloc", "bash_cv_termcap_lib=libtinfo",
-      "bash_cv_dup2_broken=no", "bash_cv_func_ctype_nonascii=no", "bash_cv_func_sigsetjmp=present",
-      "bash_cv_func_strcoll_broken=no", "bash_cv_getcwd_malloc=yes", "bash_cv_getenv_redef=yes",
-      "bash_cv_job_control_missing=present", "bash_cv_must_reinstall_sighandlers=no", "bash_cv_pgrp_pipe=no",
+      "bash_cv_dev_fd=standard", "bash_cv_dev_stdin=present", "bash_cv_dup2_broken=no",
+      "bash_cv_func_ctype_nonascii=no", "bash_cv_func_sigsetjmp=present", "bash_cv_func_strcoll_broken=no",
+      "bash_cv_getcwd_malloc=yes", "bash_cv_getenv_redef=yes", "bash_cv_job_control_missing=present",
+      "bash_cv_mail_dir=/var/mail", "bash_cv_must_reinstall_sighandlers=no", "bash_cv_pgrp_pipe=no",
       "bash_cv_printf_a_format=yes", "bash_cv_sys_named_pipes=present", "bash_cv_ulimit_maxfds=yes",
       "bash_cv_unusable_rtsigs=no", "bash_cv_wcontinued_broken=no", "bash_cv_wcwidth_broken=no",
     ]
