@@ -59,6 +59,9 @@ func (e *Engine) Explain(g *Graph, id int32) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := e.Store.PutBytes(a.Script); err != nil { // for Words, which compares scripts
+		return nil, err
+	}
 	key := a.Key()
 	result.Key = key.String()
 	fields := a.Fields(true)
