@@ -29,9 +29,9 @@ var capabilityNames = []string{
 	"cap_audit_read", "cap_perfmon", "cap_bpf", "cap_checkpoint_restore",
 }
 
-// encodeCaps turns text such as "cap_net_raw,cap_net_admin=ep" (cap_from_text(3)) into the version 2 value of
+// EncodeCaps turns text such as "cap_net_raw,cap_net_admin=ep" (cap_from_text(3)) into the version 2 value of
 // security.capability. A file has one effective flag for all of its capabilities, so "e" goes to all or to none.
-func encodeCaps(text string) (string, error) {
+func EncodeCaps(text string) (string, error) {
 	var sets [3]uint64 // effective, permitted, inheritable
 	clauses := strings.Fields(text)
 	if len(clauses) == 0 {
@@ -111,4 +111,41 @@ func normalCapability(v string) (string, bool) {
 		return string(b) + v[4:capabilityV2Size], true
 	}
 	return "", false
+}
+
+// DecodeCaps returns the text of a value of security.capability, and "" for what is none.
+func DecodeCaps(value string) string {
+	if len(value) != capabilityV2Size {
+		return ""
+	}
+	word := func(i int) uint64 { return uint64(binary.LittleEndian.Uint32([]byte(value[4*i:]))) }
+	permitted, inheritable := word(1)|word(3)<<32, word(2)|word(4)<<32
+	e := ""
+	if word(0)&capabilityFlags != 0 {
+		e = "e"
+	}
+	var clauses []string
+	for _, c := range []struct {
+		set   uint64
+		flags string
+	}{{permitted & inheritable, "ip"}, {permitted &^ inheritable, "p"}, {inheritable &^ permitted, "i"}} {
+		var names []string
+		for n := range 64 {
+			if c.set>>n&1 == 0 {
+				continue
+			}
+			name := fmt.Sprint("cap_", n) // unknown: left to the reader of the text to refuse
+			if n < len(capabilityNames) {
+				name = capabilityNames[n]
+			}
+			names = append(names, name)
+		}
+		if names != nil {
+			clauses = append(clauses, strings.Join(names, ",")+"="+e+c.flags)
+		}
+	}
+	if clauses == nil {
+		return "all="
+	}
+	return strings.Join(clauses, " ")
 }

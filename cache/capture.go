@@ -265,7 +265,7 @@ func (f *found) declare(a Attr) (err error) {
 		if f.Kind != File {
 			return fmt.Errorf("%q is not a file: only files have capabilities", f.Path)
 		}
-		f.caps, err = encodeCaps(a.Caps)
+		f.caps, err = EncodeCaps(a.Caps)
 	}
 	return err
 }
@@ -442,7 +442,7 @@ func (f *found) settle(full string) error {
 		if err != nil {
 			return err
 		}
-		if v, ok := kept[capabilityXattr]; ok {
+		if v, ok := kept[CapabilityXattr]; ok {
 			// An owner may not remove the attribute, but any chown removes it, with setuid and setgid.
 			if err := unix.Lchown(full, -1, -1); err != nil {
 				return fmt.Errorf("chown: %w", err)
@@ -450,9 +450,9 @@ func (f *found) settle(full string) error {
 			if err := unix.Chmod(full, want); err != nil {
 				return fmt.Errorf("chmod: %w", err)
 			}
-			delete(kept, capabilityXattr)
+			delete(kept, CapabilityXattr)
 			if v, ok := normalCapability(v); ok && f.Kind == File {
-				kept[capabilityXattr] = v
+				kept[CapabilityXattr] = v
 			}
 		}
 		for name, value := range kept {
@@ -466,7 +466,7 @@ func (f *found) settle(full string) error {
 		if f.Xattrs == nil {
 			f.Xattrs = map[string]string{}
 		}
-		f.Xattrs[capabilityXattr] = f.caps
+		f.Xattrs[CapabilityXattr] = f.caps
 	}
 	if f.settled {
 		return nil
@@ -511,7 +511,7 @@ func stripXattrs(path string, keep func(string) bool) (kept map[string]string, e
 		buf = make([]byte, max(n, 1024, 2*len(buf)))
 	}
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(buf), "\x00"), "\x00") {
-		if !keep(name) && name != capabilityXattr {
+		if !keep(name) && name != CapabilityXattr {
 			err := unix.Lremovexattr(path, name)
 			if err != nil && err != unix.ENODATA && strings.HasPrefix(name, "user.") {
 				return nil, fmt.Errorf("remove extended attribute %q: %w", name, err)

@@ -179,7 +179,7 @@ func checkSettled(dir string, x *Index) error {
 		}
 		want := 0
 		for name := range e.Xattrs {
-			if name != capabilityXattr {
+			if name != CapabilityXattr {
 				want += len(name) + 1
 			}
 		}
@@ -245,13 +245,13 @@ func TestCaptureOptions(t *testing.T) {
 		},
 	})
 	check(t, err)
-	caps, _ := encodeCaps("cap_net_raw+ep")
+	caps, _ := EncodeCaps("cap_net_raw+ep")
 	want := &Index{}
 	for _, e := range []Entry{
 		{Path: "usr", Kind: Dir, Mode: 0o755},
 		{Path: "usr/bin", Kind: Dir, Mode: 0o755},
 		{Path: "usr/bin/[", Kind: File, Mode: 0o700},
-		{Path: "usr/bin/ping", Kind: File, Mode: 0o755, UID: 33, GID: 44, Xattrs: map[string]string{capabilityXattr: caps}},
+		{Path: "usr/bin/ping", Kind: File, Mode: 0o755, UID: 33, GID: 44, Xattrs: map[string]string{CapabilityXattr: caps}},
 		{Path: "usr/bin/ping-again", Kind: Hardlink, Link: "usr/bin/ping"},
 		{Path: "usr/bin/ping6", Kind: File, Mode: 0o755},
 		{Path: "usr/lib", Kind: Dir, Mode: 0o055},
@@ -336,11 +336,11 @@ func childCapture(dir string) error {
 
 // childSetcap gives the file dir/file a capability.
 func childSetcap(dir string) error {
-	caps, err := encodeCaps("cap_net_raw+ep")
+	caps, err := EncodeCaps("cap_net_raw+ep")
 	if err != nil {
 		return err
 	}
-	return unix.Setxattr(dir+"/file", capabilityXattr, []byte(caps), 0)
+	return unix.Setxattr(dir+"/file", CapabilityXattr, []byte(caps), 0)
 }
 
 // TestCapability captures a capability that the root of a user namespace has set, which the kernel keeps in version 3,
@@ -363,15 +363,15 @@ func TestCapability(t *testing.T) {
 		check(t, os.Chown(file, uid, gid))
 		check(t, os.Chmod(file, 0o755|fs.ModeSetuid))
 		output(t, setter)
-		size, err := unix.Getxattr(file, capabilityXattr, nil)
+		size, err := unix.Getxattr(file, CapabilityXattr, nil)
 		if err != nil || setter.SysProcAttr != nil && size != capabilityV3Size {
 			t.Fatalf("the test's own capability has %d bytes: %v", size, err)
 		}
 		got := output(t, asUser(child("capture", dir)))
 		want := &Index{}
-		caps, _ := encodeCaps("cap_net_raw+ep")
+		caps, _ := EncodeCaps("cap_net_raw+ep")
 		d := DigestOf([]byte("x"))
-		check(t, want.add(Entry{Path: "file", Kind: File, Mode: 0o4755, Size: 1, Hash: d.Hash, Xattrs: map[string]string{capabilityXattr: caps}}))
+		check(t, want.add(Entry{Path: "file", Kind: File, Mode: 0o4755, Size: 1, Hash: d.Hash, Xattrs: map[string]string{CapabilityXattr: caps}}))
 		if got += "\n"; got != string(want.Marshal()) {
 			t.Errorf("got %s, want %s", got, want.Marshal())
 		}

@@ -266,7 +266,7 @@ func (u *unpacker) writeFile(e *Entry, at int, name string) error {
 // setXattrs sets the user's attributes. A layer on disk has no capabilities: an ordinary user could not set them.
 func setXattrs(fd int, e *Entry) error {
 	for name, value := range e.Xattrs {
-		if name == capabilityXattr {
+		if name == CapabilityXattr {
 			continue
 		}
 		if err := unix.Fsetxattr(fd, name, []byte(value), 0); err != nil {

@@ -95,7 +95,7 @@ func TestImportHostile(t *testing.T) {
 		"opaque":              {hostile(t, xattr("user.overlay.opaque", "y")), "cannot be part"},
 		"trusted":             {hostile(t, xattr("trusted.overlay.opaque", "y")), "cannot be part"},
 		"selinux":             {hostile(t, xattr("security.selinux", "y")), "cannot be part"},
-		"capability v3":       {hostile(t, xattr(capabilityXattr, "\x01\x00\x00\x03"+strings.Repeat("\x00", 20))), "version 2"},
+		"capability v3":       {hostile(t, xattr(CapabilityXattr, "\x01\x00\x00\x03"+strings.Repeat("\x00", 20))), "version 2"},
 		"long xattr":          {hostile(t, xattr("user.x", strings.Repeat("v", maxXattr+1))), "longer than"},
 		"other record":        {hostile(t, with(file("a"), func(h *tar.Header) { h.PAXRecords = map[string]string{"VENDOR.x": "y"} })), "not a layer's tar"},
 		"other time":          {hostile(t, with(file("a"), func(h *tar.Header) { h.ModTime = time.Unix(1, 0) })), "not a layer's tar"},

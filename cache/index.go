@@ -74,7 +74,8 @@ const (
 	maxXattr = 64 << 10 // bytes of one extended attribute's value: XATTR_SIZE_MAX
 )
 
-const capabilityXattr = "security.capability"
+// CapabilityXattr is the extended attribute that holds a file's capabilities, see EncodeCaps.
+const CapabilityXattr = "security.capability"
 
 // Marshal returns the index as text. Equal indexes give equal text.
 func (x *Index) Marshal() []byte {
@@ -238,7 +239,7 @@ func checkPath(p string) error {
 
 func checkXattr(k Kind, name, value string) error {
 	switch {
-	case name == capabilityXattr:
+	case name == CapabilityXattr:
 		if _, ok := normalCapability(value); !ok || k != File || len(value) != capabilityV2Size {
 			return errors.New("security.capability: only files have it, in version 2")
 		}

@@ -27,11 +27,11 @@ func sample(t testing.TB) (*Index, map[string]string) {
 		"xattr":        "with attributes",
 		"zero":         strings.Repeat("\x00", 4096),
 	}
-	caps, err := encodeCaps("cap_net_raw+ep")
+	caps, err := EncodeCaps("cap_net_raw+ep")
 	check(t, err)
 	entries := []Entry{
 		{Path: "bin", Kind: Dir, Mode: 0o755},
-		{Path: "bin/ping", Kind: File, Mode: 0o755, Xattrs: map[string]string{capabilityXattr: caps}},
+		{Path: "bin/ping", Kind: File, Mode: 0o755, Xattrs: map[string]string{CapabilityXattr: caps}},
 		{Path: "bin/su", Kind: File, Mode: 0o4755},
 		{Path: "bin-link", Kind: Symlink, Mode: 0o777, Link: "bin/../\xff loop"},
 		{Path: "closed", Kind: Dir, Mode: 0},
@@ -266,7 +266,7 @@ func TestEncodeCaps(t *testing.T) {
 		{"cap_chown=eip cap_chown-i", "\x01\x00\x00\x02\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"},
 		{"=", "\x00\x00\x00\x02" + strings.Repeat("\x00", 16)},
 	} {
-		got, err := encodeCaps(c.text)
+		got, err := EncodeCaps(c.text)
 		if err != nil || got != c.want {
 			t.Errorf("%q: %x, %v, want %x", c.text, got, err, c.want)
 		}
@@ -275,7 +275,7 @@ func TestEncodeCaps(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", " ", "cap_net_raw", "cap_nonsense+ep", "+ep", "cap_chown+x", "cap_chown+e", "cap_chown+ep cap_kill+p", "cap_chown,+ep"} {
-		if got, err := encodeCaps(text); err == nil {
+		if got, err := EncodeCaps(text); err == nil {
 			t.Errorf("%q was accepted: %x", text, got)
 		}
 	}

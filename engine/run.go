@@ -3,7 +3,6 @@ package engine
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -215,14 +214,11 @@ func (l *logFile) close() error {
 // commit captures dir/out as the node's layer.
 func (r *run) commit() (cache.Layer, error) {
 	out := filepath.Join(r.dir, "out")
-	index, tar, err := cache.Capture(out, cache.CaptureOptions{Drop: r.action.Drop, Attrs: r.action.Attrs})
-	if err == nil && r.tree != nil {
-		// The merged tree knows owners and capabilities, which the files on disk cannot have.
-		hash := sha256.New()
-		index = r.tree.Index()
-		err = index.WriteTar(hash, r.tree.Open)
-		hash.Sum(tar.Hash[:0])
+	attrs := r.action.Attrs
+	if r.tree != nil {
+		attrs = r.tree.Attrs() // the layers' own declarations and the rootfs's, which are applied already
 	}
+	index, tar, err := cache.Capture(out, cache.CaptureOptions{Drop: r.action.Drop, Attrs: attrs})
 	if err != nil {
 		return cache.Layer{}, fmt.Errorf("output of %s: %w", r.node.Label, err)
 	}

@@ -91,7 +91,7 @@ func setAttr(e *cache.Entry, a cache.Attr, caps string) {
 		if e.Xattrs == nil {
 			e.Xattrs = map[string]string{}
 		}
-		e.Xattrs[capabilityXattr] = caps
+		e.Xattrs[cache.CapabilityXattr] = caps
 	}
 }
 
@@ -109,7 +109,7 @@ func checkAttr(e *cache.Entry, a cache.Attr) (caps string, err error) {
 	case e.Kind != cache.File:
 		return "", fmt.Errorf("%s is a %s, which has no capabilities", printable(e.Path), kindName(e.Kind))
 	}
-	return encodeCaps(a.Caps)
+	return cache.EncodeCaps(a.Caps)
 }
 
 // Attrs returns what a folder that WriteTo made cannot show: owners other than 0 and capabilities, sorted by path. With
@@ -121,7 +121,7 @@ func (t *Tree) Attrs() []cache.Attr {
 		if e.Kind == cache.Hardlink {
 			continue
 		}
-		a := cache.Attr{Path: literal(e.Path), Caps: decodeCaps(e.Xattrs[capabilityXattr])}
+		a := cache.Attr{Path: literal(e.Path), Caps: cache.DecodeCaps(e.Xattrs[cache.CapabilityXattr])}
 		if e.UID != 0 || e.GID != 0 {
 			a.UID, a.GID = &e.UID, &e.GID
 		}
