@@ -438,3 +438,50 @@ func TestDebianReal(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFetchFromTheOtherOrigin: what the lock file says came from one origin is taken
+// from the other one where that is declared to have the same bytes, and only there.
+func TestFetchFromTheOtherOrigin(t *testing.T) {
+	const text = "the tarball"
+	sum := fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
+	for _, c := range []struct {
+		what       string
+		locked     string
+		upstream   bool // upstream has the file
+		archive    bool // Debian's archive has it
+		debianSum  string
+		wantsError bool
+	}{
+		{"upstream gone", Upstream, false, true, "", false},
+		{"Debian gone", DebianOrigin, true, false, "", false},
+		{"both gone", Upstream, false, false, "", true},
+		{"Debian repacked it", Upstream, false, true, strings.Repeat("0", 64), true},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			r := newRepository(t)
+			const pool = "pool/main/t/thing/thing_1.orig.tar.gz"
+			r.publish("stable", r.source("thing", pool, text), "")
+			if !c.archive {
+				r.move("/debian/"+pool, "/elsewhere")
+			}
+			url := serve(t, func(w http.ResponseWriter, q *http.Request) {
+				if !c.upstream {
+					http.NotFound(w, q)
+					return
+				}
+				w.Write([]byte(text))
+			})
+			f := newFetcher(t)
+			s := Spec{ID: "thing/thing", Pos: "package.hcl:1", URLs: []string{url + "/thing.tar.gz"}, SHA256: sum,
+				Debian: &Debian{Suite: "stable", Source: "thing", SHA256: c.debianSum}}
+			e := Entry{Origin: c.locked, Filename: "thing.tar.gz", SHA256: sum, Size: int64(len(text)), Path: pool}
+			err := f.Fetch(t.Context(), s, e)
+			if (err != nil) != c.wantsError {
+				t.Fatalf("error %v", err)
+			}
+			if err == nil {
+				storeHas(t, f, []byte(text))
+			}
+		})
+	}
+}

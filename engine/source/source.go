@@ -366,13 +366,36 @@ func (f *Fetcher) Fetch(ctx context.Context, s Spec, e Entry) error {
 	case GitOrigin:
 		_, err := f.fetchGit(ctx, s, d.Hex())
 		return err
-	case DebianOrigin:
-		return f.fetchDebian(ctx, s, e)
-	case Upstream:
-		_, err := f.get(ctx, s.upstreamFile(e.Size, false))
-		return err
+	case DebianOrigin, Upstream:
+		return f.fetchEither(ctx, s, e)
 	}
 	return fmt.Errorf("%s: source %s: the lock file names the unknown origin %q", s.Pos, s.ID, e.Origin)
+}
+
+// fetchEither fetches a file from the origin that the lock file names. Where the other
+// origin is declared to have the same bytes, it is asked next: the digest decides, not
+// where the file came from.
+func (f *Fetcher) fetchEither(ctx context.Context, s Spec, e Entry) error {
+	upstream := func() error {
+		_, err := f.get(ctx, s.upstreamFile(e.Size, s.Debian != nil))
+		return err
+	}
+	debian := func() error { return f.fetchDebian(ctx, s, e) }
+	first, second := upstream, debian
+	other := s.Debian != nil && s.debianSHA256() == e.SHA256
+	if e.Origin == DebianOrigin {
+		first, second = debian, upstream
+		other = len(s.URLs) > 0 && s.SHA256 == e.SHA256
+	}
+	err := first()
+	var sum *ChecksumError
+	if err == nil || !other || ctx.Err() != nil || errors.As(err, &sum) {
+		return err
+	}
+	if again := second(); again != nil {
+		return fmt.Errorf("%w\n%w", err, again)
+	}
+	return nil
 }
 
 func (f *Fetcher) notify(p Progress) {
