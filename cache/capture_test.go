@@ -461,17 +461,23 @@ func TestRemove(t *testing.T) {
 // but that its owner can always read and write it; the index has the true mode.
 func TestDiskModes(t *testing.T) {
 	dir := t.TempDir()
-	for name, mode := range map[string]uint32{"su": 0o4755, "hidden": 0o000, "plain": 0o644} {
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600))
-		must(t, unix.Chmod(filepath.Join(dir, name), mode))
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	must(t, os.Mkdir(filepath.Join(dir, "tmp"), 0o700))
-	must(t, unix.Chmod(filepath.Join(dir, "tmp"), 0o1777))
+	for name, mode := range map[string]uint32{"su": 0o4755, "hidden": 0o000, "plain": 0o644} {
+		must(os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600))
+		must(unix.Chmod(filepath.Join(dir, name), mode))
+	}
+	must(os.Mkdir(filepath.Join(dir, "tmp"), 0o700))
+	must(unix.Chmod(filepath.Join(dir, "tmp"), 0o1777))
 	x, _, err := Capture(dir, CaptureOptions{})
-	must(t, err)
+	must(err)
 	for name, want := range map[string][2]uint32{"su": {0o4755, 0o4755}, "hidden": {0, 0o600}, "plain": {0o644, 0o644}, "tmp": {0o1777, 0o1777}} {
 		var st unix.Stat_t
-		must(t, unix.Lstat(filepath.Join(dir, name), &st))
+		must(unix.Lstat(filepath.Join(dir, name), &st))
 		e, ok := x.Lookup(name)
 		if !ok || e.Mode != want[0] || st.Mode&0o7777 != want[1] {
 			t.Errorf("%s: index has %04o, the disk %04o; want %04o and %04o", name, e.Mode, st.Mode&0o7777, want[0], want[1])
