@@ -23,6 +23,9 @@ func logVerb(app *app) *cobra.Command {
 					return err
 				}
 				label := g.Nodes[id].Label
+				if step := g.Nodes[id].Step; step == nil || step.Script == nil {
+					return usageError{fmt.Errorf("%s runs no script, so it has no log: vfsb makes it itself", label)}
+				}
 				history, err := e.Store.History(label)
 				if err != nil {
 					return err
