@@ -270,17 +270,18 @@ func openPath(t *testing.T, path string) {
 	}
 }
 
-// TestFullDisk builds into a store on a tmpfs that is too small, and again after it
-// was given more room.
+// TestFullDisk builds into a store on a small tmpfs that is nearly full, and again
+// after there is room.
 func TestFullDisk(t *testing.T) {
 	ws := workspace(t, 12)
 	clean := digests(t, build(t, filepath.Join(t.TempDir(), "clean"), "-C", ws, "//...:amd64"))
 	dir := t.TempDir()
 	script := `
 set -e
-mount -t tmpfs -o size=6m,mode=755 tmpfs "$1"
+mount -t tmpfs -o size=64m,mode=755 tmpfs "$1"
+head -c 58M /dev/zero > "$1/filler"
 if vfsb --store "$1/store" -C "$2" build //...:amd64 2>"$3/full"; then echo "a full disk went unnoticed"; exit 1; fi
-mount -o remount,size=64m "$1"
+rm "$1/filler"
 exec vfsb --store "$1/store" -C "$2" build --json //...:amd64
 `
 	point := filepath.Join(dir, "disk")
