@@ -197,12 +197,12 @@ func TestRunFolders(t *testing.T) {
 	if err != nil || run == other {
 		t.Errorf("%s twice: %v", run, err)
 	}
-	check(t, os.MkdirAll(run+"/work/work", 0o755))
-	check(t, os.Chmod(run+"/work/work", 0))
+	check(t, os.MkdirAll(filepath.Join(run, "work", "work"), 0o755))
+	check(t, os.Chmod(filepath.Join(run, "work", "work"), 0))
 	// What a dead process leaves: a folder with a lock that nobody holds, one without, one half removed.
 	for _, d := range []string{"1-dead", "2-dead", "dead-3"} {
-		check(t, os.MkdirAll(dir+"/run/"+d+"/1-x/work/work", 0o755))
-		check(t, os.Chmod(dir+"/run/"+d+"/1-x/work/work", 0))
+		check(t, os.MkdirAll(filepath.Join(dir, "run", d, "1-x", "work", "work"), 0o755))
+		check(t, os.Chmod(filepath.Join(dir, "run", d, "1-x", "work", "work"), 0))
 	}
 	check(t, touch(dir+"/run/1-dead/lock"))
 	s2 := openStore(t, dir)

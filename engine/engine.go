@@ -52,12 +52,7 @@ func HostExec() load.Exec {
 
 // Expand turns patterns into the nodes that they mean.
 func (e *Engine) Expand(patterns []string) ([]load.Config, error) {
-	return Expand(e.Workspace, e.Exec, patterns)
-}
-
-// Expand turns patterns into the nodes that they mean.
-func Expand(ws *load.Workspace, exec load.Exec, patterns []string) ([]load.Config, error) {
-	resolver := load.NewResolver(ws, exec)
+	resolver := load.NewResolver(e.Workspace, e.Exec)
 	var roots []load.Config
 	for _, s := range patterns {
 		p, err := load.ParsePattern(s)

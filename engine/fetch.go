@@ -27,19 +27,17 @@ func (e *Engine) Fetch(ctx context.Context, g *Graph, notify func(Event)) (int, 
 	var group errgroup.Group
 	group.SetLimit(4)
 	var count atomic.Int64
-	var failures []error // one for each node: every missing source is named
-	results := make([]error, len(g.Nodes))
+	failures := make([]error, len(g.Nodes)) // every missing source is named
 	for i, n := range g.Nodes {
 		group.Go(func() error {
-			results[i] = x.fetch(ctx, n)
-			if n.Step != nil && results[i] == nil {
+			failures[i] = x.fetch(ctx, n)
+			if n.Step != nil && failures[i] == nil {
 				count.Add(int64(len(n.Step.Sources)))
 			}
 			return nil
 		})
 	}
 	group.Wait()
-	failures = append(failures, results...)
 	return int(count.Load()), errors.Join(failures...)
 }
 

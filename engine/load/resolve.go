@@ -37,15 +37,10 @@ func NewResolver(ws *Workspace, exec Exec) *Resolver {
 
 // Vars are the variables that expressions of the configuration see.
 func (r *Resolver) Vars(c Config) map[string]any {
-	p := c.Platform
-	vars := map[string]any{}
-	for k, v := range p.Vars {
-		vars[k] = v
-	}
 	return map[string]any{
 		"name": c.Target.Package.Name, "version": c.Target.Package.Version, "target": c.Target.Name,
 		"profile": c.Profile.Name, "stage": c.Stage.Name,
-		"platform": platformVars(p),
+		"platform": platformVars(c.Platform),
 		"exec":     map[string]any{"arch": r.exec.Arch, "triplet": r.exec.Triplet},
 	}
 }
