@@ -82,7 +82,7 @@ func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 		return nil, err
 	}
 	defer x.close()
-	x.emit(Event{Event: EventStarted, Total: int64(len(g.Nodes)), Remain: x.criticalPath()})
+	x.start()
 	err = x.resolveSources(ctx)
 	if err == nil {
 		err = schedule(ctx, g, x.weights, limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: o.KeepGoing}, x)
@@ -211,6 +211,10 @@ func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
 func (x *execution) close() {
 	x.jobs.Close()
 	x.Fetcher.Notify = nil
+}
+
+func (x *execution) start() {
+	x.emit(Event{Event: EventStarted, Total: int64(len(x.graph.Nodes)), Remain: x.criticalPath()})
 }
 
 func (x *execution) criticalPath() float64 {

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"vfsb/engine/load"
 	"vfsb/engine/sandbox"
@@ -19,6 +21,14 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 		}
 		n = g.Nodes[n.Contents[0]]
 	}
+	foreign := n.Step.Builtin != "" && n.Platform.Emulator != nil && !e.Exec.Runs(n.Platform.Arch)
+	var emulator *Node
+	if foreign {
+		if g, emulator, err = e.withEmulator(n); err != nil {
+			return spec, nil, err
+		}
+		n = g.Nodes[g.Roots[0]]
+	}
 	x, err := e.execution(g, o)
 	if err != nil {
 		return spec, nil, err
@@ -27,6 +37,7 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 	if n.Step.Builtin == "" {
 		x.entered = n
 	}
+	x.start()
 	if err := x.resolveSources(ctx); err != nil {
 		return spec, nil, err
 	}
@@ -51,6 +62,17 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 		}
 		spec = sandbox.Spec{Dir: dir, Cwd: "/", Root: []string{e.Store.LayerDir(x.nodes[n.ID].result.Layer)}}
 		spec.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/root"}
+		if foreign {
+			if err := x.present(ctx, emulator.ID); err != nil {
+				return spec, release, err
+			}
+			program := filepath.Join(e.Store.LayerDir(x.nodes[emulator.ID].result.Layer), n.Platform.Emulator.Program)
+			if _, err := os.Lstat(program); err != nil {
+				return spec, release, fmt.Errorf("%s: the emulator of platform %q: %s holds no %s; name the file that its layer has",
+					load.Pos(n.Platform.Range), n.Platform.Name, emulator.Label, n.Platform.Emulator.Program)
+			}
+			spec.Emulator = &sandbox.Emulator{Arch: n.Platform.Arch, Program: program}
+		}
 		return spec, release, nil
 	}
 	if err := x.Prepare(ctx, n.ID); err != nil {
@@ -64,4 +86,17 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 	spec, err = r.sandboxSpec()
 	spec.Timeout = 0
 	return spec, release, err
+}
+
+// withEmulator is the graph of what n and the emulator of its platform need; n's configuration is its first root.
+func (e *Engine) withEmulator(n *Node) (g *Graph, emulator *Node, err error) {
+	config, err := load.NewResolver(e.Workspace, e.Exec).Resolve(n.Platform.Emulator.Label, n.Platform.Name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: the emulator of platform %q: %w", load.Pos(n.Platform.Range), n.Platform.Name, err)
+	}
+	g, diags := e.Analyze([]load.Config{n.Config, config})
+	if diags.HasErrors() {
+		return nil, nil, diags
+	}
+	return g, g.Nodes[g.Roots[1]], nil
 }

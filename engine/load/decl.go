@@ -86,12 +86,19 @@ type Stage struct {
 // A Platform is an architecture with a C library, in a profile.
 type Platform struct {
 	Name, Profile, Arch, Libc string
-	Triplet                   string   // GNU triplet of what is built for it
-	Machine                   string   // as uname -m says
-	KernelArch                string   // ARCH= of linux
-	Aliases                   []string // other names of it
+	Triplet                   string    // GNU triplet of what is built for it
+	Machine                   string    // as uname -m says
+	KernelArch                string    // ARCH= of linux
+	Aliases                   []string  // other names of it
+	Emulator                  *Emulator // runs its programs on other machines; nil: nothing does
 	Vars                      map[string]any
 	Range                     hcl.Range
+}
+
+// An Emulator is a program that runs a platform's programs on another machine.
+type Emulator struct {
+	Label   Label  // of the node whose layer holds it
+	Program string // its path in that layer
 }
 
 // A Kind is a rule kind declared as data: a template and its attributes.
@@ -111,3 +118,8 @@ type KindAttribute struct {
 
 // Exec describes the machine that runs the scripts.
 type Exec struct{ Arch, Triplet string }
+
+// Runs reports whether the machine runs programs of arch itself. (Not every arm64 machine runs armv7's.)
+func (e Exec) Runs(arch string) bool {
+	return arch == e.Arch || e.Arch == "amd64" && arch == "i686"
+}

@@ -307,12 +307,15 @@ func (l *loader) profile(b *hcl.Block) {
 }
 
 func (l *loader) platform(b *hcl.Block) {
-	a, _ := l.content(b.Body, evalContext(nil), []string{"profile", "arch", "libc", "triplet", "machine", "kernel_arch", "aliases", "vars"})
+	a, _ := l.content(b.Body, evalContext(nil), []string{"profile", "arch", "libc", "triplet", "machine", "kernel_arch", "aliases", "emulator", "vars"})
 	p := &Platform{
 		Name: b.Labels[0], Profile: a.String("profile"), Arch: a.String("arch"), Libc: a.String("libc"), Triplet: a.String("triplet"),
 		Machine: a.String("machine"), KernelArch: a.String("kernel_arch"), Aliases: a.Strings("aliases"), Range: b.DefRange,
 	}
 	p.Vars, _ = a.Any("vars").(map[string]any)
+	if a.Has("emulator") {
+		p.Emulator = emulator(a)
+	}
 	l.diags = append(l.diags, a.Diags...)
 	for _, name := range []string{"profile", "arch", "triplet"} {
 		if !a.Has(name) {
@@ -323,6 +326,17 @@ func (l *loader) platform(b *hcl.Block) {
 		l.errorf(b.DefRange, "duplicate platform %q; it is declared at %s", p.Name, Pos(old.Range))
 	}
 	l.ws.Platforms[p.Name] = p
+}
+
+// emulator reads emulator = { package = LABEL, program = PATH }.
+func emulator(a *Attrs) *Emulator {
+	fields := a.StringMap("emulator")
+	label, err := ParseLabel(fields["package"])
+	program := path.Clean(strings.TrimPrefix(fields["program"], "/"))
+	if err != nil || len(fields) != 2 || !filepath.IsLocal(program) {
+		a.Errorf("emulator", "emulator is not understood; write emulator = { package = \"//qemu\", program = \"usr/bin/qemu-aarch64-static\" }")
+	}
+	return &Emulator{Label: label, Program: program}
 }
 
 func (l *loader) packageFile(name string, body hcl.Body) {

@@ -138,7 +138,7 @@ func checkBinfmt(answer string) Finding {
 		if answer == "" {
 			f.Detail = "not reached"
 		}
-		f.Remedy = "Linux 6.7 with CONFIG_BINFMT_MISC (modprobe binfmt_misc) runs programs of other machines without touching the host's handlers"
+		f.Remedy = binfmtRemedy
 	}
 	return f
 }

@@ -54,6 +54,7 @@ const (
 	stepIDMap   = "idmapped view of"
 	stepOverlay = "mount overlay"
 	stepProc    = "mount proc"
+	stepBinfmt  = "register emulator"
 )
 
 // remedy tells what an administrator can do where step failed with err.
@@ -75,11 +76,15 @@ func remedy(step string, err error) string {
 		case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENOSYS):
 			return "the kernel must be 6.7 or later, and the store may not lie on an overlay or network file system: move it (in a container: to a volume)"
 		}
+	case strings.HasPrefix(step, stepBinfmt):
+		return binfmtRemedy
 	case strings.HasPrefix(step, stepProc) && errors.Is(err, syscall.EPERM):
 		return "the container that this runs in hides parts of /proc: start it with --security-opt systempaths=unconfined (docker, podman) or with a full /proc"
 	}
 	return ""
 }
+
+const binfmtRemedy = "Linux 6.7 with CONFIG_BINFMT_MISC (modprobe binfmt_misc) runs programs of other machines without touching the host's handlers"
 
 func startRemedy(err error) string {
 	read := func(name string) string {

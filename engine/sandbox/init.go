@@ -145,7 +145,7 @@ func (p *pid1) setUp(trees []int) error {
 		{"mount dev", p.makeDev},
 		{"mount sys and tmp", p.makeSysTmp},
 		{"mount", p.makeMounts},
-		{"hide binfmt_misc", p.hideBinfmt},
+		{"set up binfmt_misc", p.makeBinfmt},
 		{"pivot root", p.pivot},
 		{"name host", p.nameHost},
 		{"bring loopback up", loopbackUp},
@@ -449,23 +449,6 @@ func (p *pid1) makeMounts() error {
 		if err := attach(fd, point); err != nil {
 			return at(step, err)
 		}
-	}
-	return nil
-}
-
-// hideBinfmt gives the user namespace an empty binfmt_misc of its own, never attached: programs of other machines run
-// or fail alike whatever the host has registered. Kernels before 6.7 have one instance, the host's.
-func (p *pid1) hideBinfmt() error {
-	fd, err := newMount("binfmt_misc", attrsNone)
-	if p.order.Probe {
-		answer := "ok"
-		if err != nil {
-			answer = err.Error()
-		}
-		return send(controlFD, report{Binfmt: answer})
-	}
-	if err == nil {
-		p.binfmt = fd
 	}
 	return nil
 }

@@ -171,6 +171,12 @@ func check(s *Spec, probe bool) error {
 		from = append(from, b.From)
 		ats = append(ats, b.At)
 	}
+	if e := s.Emulator; e != nil {
+		if handlers[e.Arch] == "" {
+			return bad("no handler for programs of %q", e.Arch)
+		}
+		from = append(from, e.Program)
+	}
 	for _, f := range from {
 		if !filepath.IsAbs(f) {
 			return bad("path %q is not absolute", f)
@@ -326,6 +332,10 @@ func newOrder(s *Spec) (*order, *hostPaths) {
 		for j := range o.Mounts[i].Lowers {
 			h.add(&o.Mounts[i].Lowers[j])
 		}
+	}
+	if s.Emulator != nil {
+		o.Handler, o.Interpreter = handlers[s.Emulator.Arch], s.Emulator.Program
+		h.add(&o.Interpreter)
 	}
 	return o, h
 }

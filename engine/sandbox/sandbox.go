@@ -37,6 +37,13 @@ type Bind struct {
 	Writable bool
 }
 
+// An Emulator is a program that the kernel starts for every program of another machine. It is statically linked: the
+// sandbox does not see it.
+type Emulator struct {
+	Arch    string // of the programs that it runs: amd64, arm64, armv7, i686, riscv64
+	Program string // absolute path on the host
+}
+
 // A Spec says what to run and what it sees.
 type Spec struct {
 	// Dir is the run's folder, on a file system that can hold an overlay's upper folder; one run at a time uses it.
@@ -57,6 +64,9 @@ type Spec struct {
 	// Terminal gives the command a terminal of its own, joined to Stdin and Stdout (nil: os.Stdin, os.Stdout), so that
 	// job control works inside. Where Stdin is no terminal it only replaces nil files by the caller's.
 	Terminal bool
+
+	// Emulator runs programs of another machine; nil: they do not run, whatever the host has registered.
+	Emulator *Emulator
 
 	// Jobserver is handed on as descriptors 100 and 101 and named in MAKEFLAGS; nil is none. The caller stops it.
 	Jobserver *jobs.Client

@@ -17,24 +17,26 @@ const maxMessage = 16 << 20
 
 // An order is all that pid 1 needs to know.
 type order struct {
-	Trees   []tree       // in the order of the descriptors that come with the message
-	Root    []string     // link targets of the lower folders, topmost first
-	Upper   string       // link targets
-	Work    string       //
-	Mounts  []mountOrder // in the order of mounting
-	Argv    []string
-	Env     []string
-	Cwd     string
-	Stdin   bool // descriptor 0 is the command's
-	Stdout  bool // a pipe for it is wanted
-	Stderr  bool
-	Merged  bool // Stderr goes where Stdout goes
-	Pty     bool
-	Size    *unix.Winsize // of the terminal, nil: unknown
-	Jobs    bool          // descriptors 4 and 5 are the jobserver's
-	Linux32 bool
-	PidMax  int
-	Probe   bool // set up, run nothing
+	Trees       []tree       // in the order of the descriptors that come with the message
+	Root        []string     // link targets of the lower folders, topmost first
+	Upper       string       // link targets
+	Work        string       //
+	Mounts      []mountOrder // in the order of mounting
+	Argv        []string
+	Env         []string
+	Cwd         string
+	Stdin       bool // descriptor 0 is the command's
+	Stdout      bool // a pipe for it is wanted
+	Stderr      bool
+	Merged      bool // Stderr goes where Stdout goes
+	Pty         bool
+	Size        *unix.Winsize // of the terminal, nil: unknown
+	Jobs        bool          // descriptors 4 and 5 are the jobserver's
+	Linux32     bool
+	Handler     string // for binfmt_misc, "%s" in it is the interpreter; "": none
+	Interpreter string // link target
+	PidMax      int
+	Probe       bool // set up, run nothing
 }
 
 // A tree is a detached mount of the host; File tells what kind of mount point it needs.

@@ -4,6 +4,7 @@ platform "amd64-musl" {
   libc        = "musl"
   triplet     = "x86_64-vfsb-linux-musl"
   machine     = "x86_64"
+  emulator    = { package = "//qemu", program = "usr/bin/qemu-x86_64-static" }
   kernel_arch = "x86"
   vars        = { gcc = ["--with-arch=x86-64"] }
 }
@@ -14,6 +15,7 @@ platform "arm64-musl" {
   libc        = "musl"
   triplet     = "aarch64-vfsb-linux-musl"
   machine     = "aarch64"
+  emulator    = { package = "//qemu", program = "usr/bin/qemu-aarch64-static" }
   kernel_arch = "arm64"
   vars        = { gcc = ["--with-arch=armv8-a"] }
 }
@@ -24,6 +26,7 @@ platform "riscv64-musl" {
   libc        = "musl"
   triplet     = "riscv64-vfsb-linux-musl"
   machine     = "riscv64"
+  emulator    = { package = "//qemu", program = "usr/bin/qemu-riscv64-static" }
   kernel_arch = "riscv"
   vars        = { gcc = ["--with-arch=rv64gc", "--with-abi=lp64d"] }
 }
