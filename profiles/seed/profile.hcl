@@ -2,22 +2,36 @@ profile "seed" {
   summary = "Packages built with the seed's own compiler and C library, in minutes"
   home    = "seed"
 
+  # For a platform that is not the machine's, Debian's cross compiler lies over the seed.
   stage "seed" {
-    root = ["//seed"]
+    root = platform.arch == exec.arch ? ["//seed"] : ["//seed", "//seed/${platform.arch}"]
     vars = {
       prefix = "/usr"
-      host   = exec.triplet
+      host   = platform.arch == exec.arch ? exec.triplet : platform.triplet
     }
-    env = {
-      CC       = "gcc"
-      CXX      = "g++"
-      AR       = "ar"
-      RANLIB   = "ranlib"
+    env = merge({
       CPPFLAGS = "-I/sysroot/usr/include"
       CFLAGS   = "-O2"
       CXXFLAGS = "-O2"
       LDFLAGS  = "-Wl,-s -L/sysroot/usr/lib -Wl,-rpath-link,/sysroot/usr/lib"
-    }
+      }, platform.arch == exec.arch ? {
+      CC     = "gcc"
+      CXX    = "g++"
+      AR     = "ar"
+      RANLIB = "ranlib"
+      } : {
+      CC           = "${platform.triplet}-gcc"
+      CXX          = "${platform.triplet}-g++"
+      AR           = "${platform.triplet}-ar"
+      LD           = "${platform.triplet}-ld"
+      NM           = "${platform.triplet}-nm"
+      OBJDUMP      = "${platform.triplet}-objdump"
+      RANLIB       = "${platform.triplet}-ranlib"
+      READELF      = "${platform.triplet}-readelf"
+      STRIP        = "${platform.triplet}-strip"
+      BUILD_CC     = "gcc"
+      CC_FOR_BUILD = "gcc"
+    })
   }
 }
 
@@ -28,4 +42,15 @@ platform "amd64-seed" {
   triplet     = "x86_64-linux-gnu"
   machine     = "x86_64"
   kernel_arch = "x86"
+  emulator    = { package = "//qemu", program = "usr/bin/qemu-x86_64-static" }
+}
+
+platform "arm64-seed" {
+  profile     = "seed"
+  arch        = "arm64"
+  libc        = "glibc"
+  triplet     = "aarch64-linux-gnu"
+  machine     = "aarch64"
+  kernel_arch = "arm64"
+  emulator    = { package = "//qemu", program = "usr/bin/qemu-aarch64-static" }
 }
