@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"vfsb/cache"
 	"vfsb/engine/artifact"
@@ -72,11 +73,12 @@ func (x *execution) members() []int32 {
 	return list
 }
 
-// artifactName is the base name of a node's artifact: alkaline-amd64, stage1-macaroni-arm64.
+// artifactName is the base name of a node's artifact: alkaline-amd64, stage1-macaroni-arm64. The endings rootfs and
+// image of a target's name are not in it: the file's own ending says as much.
 func artifactName(n *Node) string {
-	name := n.Target.Package.Name
-	if t := n.Target.Name; t != "" && t != "rootfs" && t != "image" {
-		name += "-" + t
+	name := n.Target.Package.Name + "-" + n.Target.Name
+	for _, kind := range []string{"rootfs", "image", ""} {
+		name = strings.TrimSuffix(name, "-"+kind)
 	}
 	if n.Target.Package.Profile != "" {
 		return name + "-" + n.Platform.Arch

@@ -57,4 +57,28 @@ package "alkaline" {
   group {
     members = ["//alkaline/rootfs", "//alkaline/image"]
   }
+
+  # The same with a compiler: it compiles in itself what a GNU package's `configure && make` asks for.
+  rootfs "devel-rootfs" {
+    contents = [
+      "//alkaline/base", "//musl", "//bash", "//coreutils", "//findutils", "//grep", "//gzip", "//sed", "//tar", "//zlib",
+      "//gcc", "//bison", "//bzip2", "//diffutils", "//flex", "//gawk", "//m4", "//make", "//patch", "//pkgconf", "//xz",
+    ]
+    exclude = [
+      "usr/bin/bashbug", "usr/lib/bash/**", "usr/share/{doc,info,locale,man}/**",
+      "usr/bin/{locate,updatedb}", "usr/libexec/frcode",
+    ]
+  }
+
+  image "devel-image" {
+    rootfs = "//alkaline/devel-rootfs"
+    config {
+      cmd = ["/usr/bin/bash"]
+      env = ["PATH=/usr/bin:/usr/sbin", "TERM=xterm"]
+    }
+  }
+
+  group "devel" {
+    members = ["//alkaline/devel-rootfs", "//alkaline/devel-image"]
+  }
 }

@@ -27,4 +27,18 @@ package "binutils" {
     install = ["MAKEINFO=true", "install"]
     drop    = ["cross/include/**", "cross/share/**", "cross/lib/bfd-plugins/**"]
   }
+
+  autotools {
+    profiles = ["musl"]
+    configure = [
+      "--disable-gdb", "--disable-gold", "--disable-gprof", "--disable-gprofng", "--disable-multilib", "--disable-nls",
+      "--disable-plugins", "--disable-shared", "--disable-werror",
+      "--enable-default-hash-style=gnu", "--enable-deterministic-archives", "--enable-new-dtags",
+      "--without-debuginfod", "--without-system-zlib", "--without-zstd",
+    ]
+    make    = ["MAKEINFO=true"]
+    install = ["MAKEINFO=true", "install"]
+    # The programs lie in usr/bin; their second names, and the libraries that they were made of, serve nobody.
+    drop = ["usr/include/**", "usr/lib/*.a", "usr/lib/bfd-plugins/**", "usr/share/**", "usr/${platform.triplet}/bin/**"]
+  }
 }

@@ -34,4 +34,16 @@ package "gcc" {
     script  = "libstdcxx.sh.j2"
     runtime = ["//gcc/libgcc", "//musl"]
   }
+
+  # Compiled quickly rather than well, as the cross compiler is.
+  script {
+    deps    = ["//gcc/libstdcxx", "//gmp", "//mpfr", "//mpc"]
+    runtime = ["//binutils", "//gcc/libstdcxx", "//linux-headers", "//musl/headers"]
+    script  = "native.sh.j2"
+    env = {
+      CFLAGS             = "-O1 -g0 -ffile-prefix-map=/build=."
+      CXXFLAGS           = "-O1 -g0 -ffile-prefix-map=/build=."
+      CXXFLAGS_FOR_BUILD = "-O1 -g0"
+    }
+  }
 }
