@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// vfsb is the command under test, built once.
-var vfsb string
+// vfsb is the command under test, built once; store is for the tests that need no new one.
+var vfsb, store string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(dir)
-		vfsb = filepath.Join(dir, "vfsb")
+		vfsb, store = filepath.Join(dir, "vfsb"), filepath.Join(dir, "store")
 		if out, err := exec.Command("go", "build", "-o", vfsb, "vfsb/cmd/vfsb").CombinedOutput(); err != nil {
 			panic(string(out))
 		}
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 // TestEveryPackage loads, analyzes and renders every package for every platform:
 // wrong labels, attributes, templates and shell syntax all fail here.
 func TestEveryPackage(t *testing.T) {
-	for _, platform := range []string{"amd64-seed", "amd64-musl", "arm64-musl", "riscv64-musl"} {
+	for _, platform := range []string{"amd64-seed", "arm64-seed", "amd64-musl", "arm64-musl", "riscv64-musl"} {
 		out, err := exec.Command(vfsb, "--store", t.TempDir(), "query", "--deps", "//...:"+platform).CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", platform, err, out)
@@ -150,7 +150,6 @@ func TestSeedVerbs(t *testing.T) {
 // file system, runs what came out, and shows what a patch and a comment rebuild.
 func TestRealPackages(t *testing.T) {
 	ws := copyWorkspace(t)
-	store := filepath.Join(t.TempDir(), "store")
 	write(t, filepath.Join(ws, "packages/box/package.hcl"), `package "box" {
   script "libc" {
     script = <<-SH
@@ -218,4 +217,49 @@ func TestRealPackages(t *testing.T) {
 			t.Errorf("explain: %v\n%s\nwant %q", err, out, want)
 		}
 	}
+}
+
+// TestOtherMachine builds a package for a machine of another kind with Debian's cross compiler, and runs it under QEMU
+// out of a layer: with none on PATH, and without the host's knowledge.
+func TestOtherMachine(t *testing.T) {
+	ws := copyWorkspace(t)
+	write(t, filepath.Join(ws, "packages/box/package.hcl"), `package "box" {
+  script "libc" {
+    script = <<-SH
+      mkdir -p /out/usr/lib
+      cp -P /usr/aarch64-linux-gnu/lib/lib{c,dl}.so* /out/usr/lib/
+      cp -L /usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1 /out/usr/lib/
+      ln -s usr/lib /out/lib
+    SH
+  }
+  rootfs {
+    contents = ["//box/libc", "//make"]
+  }
+}
+`)
+	handlers := hostHandlers(t)
+	build(t, store, ws, "//box:arm64-seed", "//qemu:arm64-seed")
+	cmd := exec.Command(vfsb, "--store", store, "-C", ws, "shell", "//box:arm64-seed", "--", "make", "--version")
+	cmd.Env = append(os.Environ(), "PATH=/nowhere")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "Built for aarch64") {
+		t.Errorf("make for arm64: %v\n%s", err, out)
+	}
+	if now := hostHandlers(t); now != handlers {
+		t.Errorf("the host's binfmt_misc changed from %q to %q", handlers, now)
+	}
+}
+
+// hostHandlers is what the host has registered in binfmt_misc, where that is mounted.
+func hostHandlers(t *testing.T) string {
+	t.Helper()
+	var names []string
+	entries, err := os.ReadDir("/proc/sys/fs/binfmt_misc")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, " ")
 }
