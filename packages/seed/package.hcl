@@ -27,27 +27,13 @@ package "seed" {
     ]
   }
 
-  # Debian's cross compilers, for profile `seed` on a machine of another kind. What they need of the seed they bring
-  # along: the same files.
+  # Debian's cross compiler, for platform arm64-seed on an amd64 machine. What it needs of the seed it brings along: the
+  # same files.
   seed "arm64" {
     profiles = [] # no pattern means it
     apt {
       suite    = "bookworm"
       packages = ["g++-aarch64-linux-gnu"]
-    }
-    drop = [
-      "boot/**", "var/**",
-      "usr/share/{bug,doc,doc-base,gdb,info,lintian,locale,man,menu}/**",
-      "usr/bin/*lto-dump*", "usr/lib/gcc*/**/lto1", "usr/**/lib{a,hwa,l,t,ub}san*",
-      "usr/bin/*gprofng*", "usr/bin/gp-*", "usr/**/*gprofng*",
-    ]
-  }
-
-  seed "amd64" {
-    profiles = [] # no pattern means it
-    apt {
-      suite    = "bookworm"
-      packages = ["g++-x86-64-linux-gnu"]
     }
     drop = [
       "boot/**", "var/**",
