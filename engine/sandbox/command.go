@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -97,6 +98,7 @@ func (p *pid1) run() {
 	if err != nil {
 		p.fail(&stepError{step: p.order.Argv[0], err: err, exec: true})
 	}
+	keepNice(pid)
 	for i := range 3 {
 		unix.Close(p.stdio[i])
 		unix.Close(i)
@@ -146,6 +148,21 @@ func (p *pid1) start() (pid int, err error) {
 		attr.Sys.Setctty = true // descriptor 0
 	}
 	return syscall.ForkExec(file, o.Argv, attr)
+}
+
+// keepNice makes `nice vfsb build` nice: the command's session is a group of its own to the kernel's autogrouping, which
+// starts at 0 whatever the nice value of its processes. Where there is no autogrouping there is no file, and no need.
+func keepNice(pid int) {
+	priority, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 less the nice value
+	if err != nil || priority >= 20 {
+		return
+	}
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/autogroup", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	unix.Write(fd, []byte(strconv.Itoa(20-priority)))
 }
 
 // lookPath finds a command as a shell would.
