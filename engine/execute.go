@@ -224,7 +224,7 @@ func (x *execution) action(id int32) (*action.Action, error) {
 		a.Files = append(a.Files, action.File{At: "/build/sources/" + SourceFilename(src), Digest: d})
 	}
 	for _, p := range s.Patches {
-		text, err := os.ReadFile(filepath.Join(n.Target.Package.Dir, p))
+		text, err := os.ReadFile(p)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", load.Pos(n.Target.Range), err)
 		}

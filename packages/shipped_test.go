@@ -1,4 +1,3 @@
-// Package packages holds no code: it is the shipped packages, and their tests.
 package packages
 
 import (

@@ -73,7 +73,7 @@ func FuzzHCL(f *testing.F) {
 		writeFiles(t, root, map[string]string{
 			"packages/a/package.hcl": text, "profiles/p/p.hcl": text, "templates/t.hcl": text,
 		})
-		ws, diags := Load(root, []string{"group"})
+		ws, diags := Load(root, []string{"group"}, Carried{})
 		if !diags.HasErrors() {
 			r := NewResolver(ws, Exec{Arch: "amd64"})
 			r.Expand(Pattern{Recursive: true})
