@@ -118,12 +118,12 @@ func (l *loader) importFolder(a *Attrs, name string, shipped Carried) {
 		a.Errorf("import", "no folder %s for import %q; correct the path, which starts at the workspace's root, or remove it", f.Dir, name)
 		return
 	}
-	if !slices.ContainsFunc([]string{"packages", "profiles", "templates"}, func(sub string) bool { return isDir(filepath.Join(f.Dir, sub)) }) {
-		a.Errorf("import", "%s holds no packages/, profiles/ or templates/; import the root of a workspace", f.Dir)
-		return
-	}
 	if slices.ContainsFunc(l.ws.Folders, func(other Folder) bool { return other.Dir == f.Dir }) {
 		a.Errorf("import", "import %q names a folder that counts already; remove it", name)
+		return
+	}
+	if !slices.ContainsFunc([]string{"packages", "profiles", "templates"}, func(sub string) bool { return isDir(filepath.Join(f.Dir, sub)) }) {
+		a.Errorf("import", "%s holds no packages/, profiles/ or templates/; import the root of a workspace", f.Dir)
 		return
 	}
 	l.ws.Folders = append(l.ws.Folders, f)
