@@ -57,7 +57,11 @@ func (x *execution) Lookup(id int32) (bool, error) {
 
 func (x *execution) plan(id int32) error {
 	x.nodes[id].planned = true
-	x.emit(Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: Planned})
+	ev := Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: Planned}
+	if st := &x.nodes[id]; st.key.Size > 0 { // unknown where an input is only planned, too
+		ev.Key = st.key.String()
+	}
+	x.emit(ev)
 	return nil
 }
 

@@ -145,6 +145,15 @@ func TestSeedVerbs(t *testing.T) {
 	}
 }
 
+const makePatch = `--- a/src/version.c
++++ b/src/version.c
+@@ -26,3 +26,3 @@
+ 
+-const char *version_string = PACKAGE_VERSION;
++const char *version_string = PACKAGE_VERSION "-patched";
+ const char *make_host = MAKE_HOST;
+`
+
 // TestRealPackages builds shipped packages with the seed's own compiler into a root
 // file system, runs what came out, and shows what a patch and a comment rebuild.
 func TestRealPackages(t *testing.T) {
@@ -192,14 +201,7 @@ func TestRealPackages(t *testing.T) {
 	runs("", "/usr/bin/bash", "-c", "[[ ! -e /usr/include && $UID = 0 ]]")
 
 	// A patch to make: make and the box, nothing else, and it is in there.
-	write(t, filepath.Join(ws, "packages/make/patches/version.patch"), `--- a/src/version.c
-+++ b/src/version.c
-@@ -26,3 +26,3 @@
- 
--const char *version_string = PACKAGE_VERSION;
-+const char *version_string = PACKAGE_VERSION "-patched";
- const char *make_host = MAKE_HOST;
-`)
+	write(t, filepath.Join(ws, "packages/make/patches/version.patch"), makePatch)
 	edit(t, filepath.Join(ws, "packages/make/package.hcl"), "  source {", "  patches = [\"patches/*.patch\"]\n  source {")
 	if got, want := executed(build(t, store, ws, box)), "//make@seed:amd64-seed //box@seed:amd64-seed"; got != want {
 		t.Errorf("a patch to make executed %s, want %s", got, want)
@@ -216,5 +218,30 @@ func TestRealPackages(t *testing.T) {
 		if err != nil || !strings.Contains(string(out), want) {
 			t.Errorf("explain: %v\n%s\nwant %q", err, out, want)
 		}
+	}
+	testOwnWorkspace(t, store)
+}
+
+// testOwnWorkspace: a workspace that vfsb init makes builds what it adds, and takes everything else from the store that
+// TestRealPackages has filled.
+func testOwnWorkspace(t *testing.T, store string) {
+	own := filepath.Join(t.TempDir(), "own")
+	if out, err := exec.Command(vfsb, "--store", store, "init", "--package", "hello", own).CombinedOutput(); err != nil {
+		t.Fatalf("init: %v\n%s", err, out)
+	}
+	write(t, filepath.Join(own, "packages/greeting/package.hcl"), `package "greeting" {
+  script {
+    tools  = ["//hello"]
+    script = "[[ $(hello) = hello ]]"
+  }
+}
+`)
+	if got, want := executed(build(t, store, own, "//greeting:amd64-seed", "//make:amd64-seed")), "//hello@seed:amd64-seed //greeting@seed:amd64-seed"; got != want {
+		t.Errorf("a workspace of one's own executed %s, want %s", got, want)
+	}
+	// The same patch as in the copy of the checkout: in a folder of its own it has the same effect.
+	write(t, filepath.Join(own, "packages/make/patches/version.patch"), makePatch)
+	if list := build(t, store, own, "//make:amd64-seed"); executed(list) != "" {
+		t.Errorf("a patch that was built before executed %s", executed(list))
 	}
 }
