@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,21 +20,19 @@ var shippedFiles = map[string][]byte{
 }
 
 // checkShipped checks that the files lie in dir, and that nobody can write there.
-func checkShipped(t *testing.T, dir string) {
-	t.Helper()
+func checkShipped(dir string) error {
 	for name, want := range shippedFiles {
 		path := filepath.Join(dir, name)
 		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s holds %q, %v; want %q", name, got, err, want)
+			return fmt.Errorf("%s holds %q, %v; want %q", name, got, err, want)
 		}
 		for p := path; p != dir; p = filepath.Dir(p) {
-			info, err := os.Stat(p)
-			check(t, err)
-			if info.Mode()&0o222 != 0 {
-				t.Errorf("%s can be written to: %v", p, info.Mode())
+			if info, err := os.Stat(p); err != nil || info.Mode()&0o222 != 0 {
+				return fmt.Errorf("%s can be written to: %v, %v", p, info, err)
 			}
 		}
 	}
+	return nil
 }
 
 func childShipped(dir string) error {
@@ -47,8 +46,8 @@ func childShipped(dir string) error {
 		if err != nil {
 			return err
 		}
-		if !holds(path, shippedFiles) {
-			return fmt.Errorf("%s is not whole", path)
+		if err := checkShipped(path); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -73,8 +72,11 @@ func childShippedDamaged(dir string) error {
 		if err := damage(); err != nil {
 			return err
 		}
-		if got, err := s.Shipped("d", shippedFiles); err != nil || got != path || !holds(path, shippedFiles) {
-			return fmt.Errorf("after damage %d: %s, %w", i, got, err)
+		if got, err := s.Shipped("d", shippedFiles); err != nil || got != path {
+			return fmt.Errorf("after damage %d: %s, %v", i, got, err)
+		}
+		if err := checkShipped(path); err != nil {
+			return fmt.Errorf("after damage %d: %w", i, err)
 		}
 	}
 	return nil
@@ -95,7 +97,6 @@ func TestShipped(t *testing.T) {
 		check(t, cmd.Wait())
 	}
 	output(t, asUser(child("shippedDamaged", dir)))
-	checkShipped(t, filepath.Join(dir, "shipped/d"))
 
 	s := openStore(t, filepath.Join(tempDir(t), "store"))
 	if _, err := s.Shipped("d", shippedFiles); err != nil {
@@ -111,4 +112,31 @@ func TestShipped(t *testing.T) {
 		t.Fatalf("the folder is in use no more, and the lock on it: %v", err)
 	}
 	l.Close()
+}
+
+// TestShippedMeanwhile: what another process has written while this one waited for its turn is taken, and not replaced
+// under the eyes of those who use it.
+func TestShippedMeanwhile(t *testing.T) {
+	s := openStore(t, filepath.Join(tempDir(t), "store"))
+	dir, err := s.Shipped("d", shippedFiles)
+	check(t, err)
+	aside := dir + "-aside"
+	check(t, os.Rename(dir, aside))
+	before, err := os.Stat(aside)
+	check(t, err)
+
+	turn, err := s.lockInternal("shipped", unix.LOCK_EX)
+	check(t, err)
+	done := make(chan error)
+	go func() {
+		_, err := s.Shipped("d", shippedFiles)
+		done <- err
+	}()
+	time.Sleep(50 * time.Millisecond) // that it sees no folder, and waits; if it is later, it just finds one
+	check(t, os.Rename(aside, dir))
+	turn.Close()
+	check(t, <-done)
+	if after, err := os.Stat(dir); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the folder was replaced: %v", err)
+	}
 }

@@ -78,7 +78,7 @@ func listOverrides(ws *load.Workspace) error {
 		state := ""
 		switch {
 		case o.Patches > 0:
-			state = fmt.Sprintf("patches on the one of %q: %d", o.Import, o.Patches)
+			state = fmt.Sprintf("patches on that of %q: %d", o.Import, o.Patches)
 		case o.Same:
 			state = fmt.Sprintf("the same as that of %q", o.Import)
 		case !o.Copied:

@@ -84,13 +84,13 @@ func TestShippedKeys(t *testing.T) {
 		return nodes
 	}
 	known := 0
-	for more := true; more; {
-		more = false
+	for learned := true; learned; {
+		learned = false
 		known = plan("../..", func(s *cache.Store, label, key string) {
-			more = true
 			if key == "" {
 				return
 			}
+			learned = true
 			d, err := cache.ParseDigest(key)
 			if err != nil {
 				t.Fatal(err)

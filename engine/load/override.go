@@ -166,7 +166,10 @@ func (ws *Workspace) overridden() (map[string]string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return recorded, nil
 	}
-	for i, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
+	for i, line := range strings.Split(string(text), "\n") {
+		if line == "" {
+			continue
+		}
 		m := overrideLine.FindStringSubmatch(line)
 		if m == nil {
 			return nil, fmt.Errorf("%s:%d: %q is no digest and path; remove the line", overridesFile, i+1, line)
