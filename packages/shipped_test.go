@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -219,12 +220,12 @@ func TestRealPackages(t *testing.T) {
 			t.Errorf("explain: %v\n%s\nwant %q", err, out, want)
 		}
 	}
-	testOwnWorkspace(t, store)
+	testOwnWorkspace(t, store, ws)
 }
 
 // testOwnWorkspace: a workspace that vfsb init makes builds what it adds, and takes everything else from the store that
-// TestRealPackages has filled.
-func testOwnWorkspace(t *testing.T, store string) {
+// TestRealPackages has filled from ws, a copy of the checkout with a patch to make.
+func testOwnWorkspace(t *testing.T, store, ws string) {
 	own := filepath.Join(t.TempDir(), "own")
 	if out, err := exec.Command(vfsb, "--store", store, "init", "--package", "hello", own).CombinedOutput(); err != nil {
 		t.Fatalf("init: %v\n%s", err, out)
@@ -239,9 +240,10 @@ func testOwnWorkspace(t *testing.T, store string) {
 	if got, want := executed(build(t, store, own, "//greeting:amd64-seed", "//make:amd64-seed")), "//hello@seed:amd64-seed //greeting@seed:amd64-seed"; got != want {
 		t.Errorf("a workspace of one's own executed %s, want %s", got, want)
 	}
-	// The same patch as in the copy of the checkout: in a folder of its own it has the same effect.
+	// The same patch as in ws, alone in the package's folder, gives the same key.
 	write(t, filepath.Join(own, "packages/make/patches/version.patch"), makePatch)
-	if list := build(t, store, own, "//make:amd64-seed"); executed(list) != "" {
-		t.Errorf("a patch that was built before executed %s", executed(list))
+	got, want := build(t, store, own, "//make:amd64-seed"), build(t, store, ws, "//make:amd64-seed")
+	if !slices.Equal(got, want) || executed(got) != "" {
+		t.Errorf("with the patch of %s a workspace of one's own has %+v, want %+v", ws, got, want)
 	}
 }
