@@ -23,6 +23,9 @@ var children = map[string]func(dir string) error{
 	"commits":  childCommits,
 	"puts":     childPuts,
 	"diskfull": childDiskFull,
+
+	"shipped":        childShipped,
+	"shippedDamaged": childShippedDamaged,
 }
 
 func TestMain(m *testing.M) {

@@ -35,6 +35,7 @@ const syncInterval = 30 * time.Second
 //	locks/           flock files
 //	run/<process>/   run folders and half-written files; the process holds a lock on run/<process>/lock
 //	failed/<label>/  run folders of failed nodes
+//	shipped/<name>/  what a program carries, as files
 //	unsynced/<boot>/ names of the layers and blobs that no sync has covered yet
 //
 // Things become visible by rename, whole or not at all. Nothing is synced to disk one by one: each new layer and blob is
@@ -51,6 +52,7 @@ type Store struct {
 	process string     // run/<process>, "" until the first write
 	alive   *os.File   // the lock on it
 	count   int        // names given out below it
+	inUse   []*os.File // locks on what lies below shipped/
 	dirty   bool       // something was written since the last sync
 	synced  time.Time
 	closed  bool
@@ -114,7 +116,7 @@ func (s *Store) create() error {
 		return fmt.Errorf("its format is %.40q, this vfsb reads %q: use another folder, or remove this one",
 			strings.TrimSpace(string(b)), strings.TrimSpace(formatText))
 	}
-	for _, name := range []string{"blobs", "layers", "locks", "run", "failed", "unsynced"} {
+	for _, name := range []string{"blobs", "layers", "locks", "run", "failed", "unsynced", "shipped"} {
 		err := os.Mkdir(filepath.Join(s.dir, name), 0o700)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
@@ -165,6 +167,9 @@ func (s *Store) Close() error {
 	err := errors.Join(s.syncErr, s.Sync())
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, l := range s.inUse {
+		l.Close()
+	}
 	if s.process != "" {
 		err = errors.Join(err, Remove(s.process))
 		s.alive.Close()

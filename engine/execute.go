@@ -57,7 +57,11 @@ func (x *execution) Lookup(id int32) (bool, error) {
 
 func (x *execution) plan(id int32) error {
 	x.nodes[id].planned = true
-	x.emit(Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: Planned})
+	ev := Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: Planned}
+	if st := &x.nodes[id]; st.key.Size > 0 { // unknown where an input is only planned, too
+		ev.Key = st.key.String()
+	}
+	x.emit(ev)
 	return nil
 }
 
@@ -224,7 +228,7 @@ func (x *execution) action(id int32) (*action.Action, error) {
 		a.Files = append(a.Files, action.File{At: "/build/sources/" + SourceFilename(src), Digest: d})
 	}
 	for _, p := range s.Patches {
-		text, err := os.ReadFile(filepath.Join(n.Target.Package.Dir, p))
+		text, err := os.ReadFile(p)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", load.Pos(n.Target.Range), err)
 		}

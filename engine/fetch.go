@@ -105,18 +105,23 @@ func (e *Engine) ExportSeeds(ctx context.Context, dir string) (int, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, err
 	}
+	x, err := e.execution(g, Options{})
+	if err != nil {
+		return 0, err
+	}
+	defer x.close()
 	count := 0
-	for _, debs := range e.LockedSeeds() {
+	for _, n := range g.Nodes { // the lock file may hold seeds that nothing declares any more
+		debs, err := x.seedFiles(n)
+		if err != nil {
+			return count, err
+		}
 		for _, d := range debs {
-			digest, err := d.Digest()
+			in, err := e.Store.OpenBlob(d.Digest)
 			if err != nil {
 				return count, err
 			}
-			in, err := e.Store.OpenBlob(digest)
-			if err != nil {
-				return count, err
-			}
-			err = writeFile(filepath.Join(dir, filepath.Base(d.Path)), in)
+			err = writeFile(filepath.Join(dir, d.At), in)
 			in.Close()
 			if err != nil {
 				return count, err

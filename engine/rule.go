@@ -40,7 +40,7 @@ type Step struct {
 	Script   []byte            // rendered
 	Env      map[string]string // of the script
 	Sources  []*load.Source
-	Patches  []string // file names, relative to the package's folder
+	Patches  []string // paths, in the order in which they are applied
 	Drop     []string
 	Attrs    []cache.Attr
 	Settings []cache.Field
@@ -201,10 +201,7 @@ func (t *Target) patches(a *load.Attrs) []string {
 		if err != nil || len(names) == 0 {
 			a.Errorf("patches", "no file %q beside package.hcl; add it", pattern)
 		}
-		for _, name := range names {
-			relative, _ := filepath.Rel(t.Target.Package.Dir, name)
-			list = append(list, relative)
-		}
+		list = append(list, names...)
 	}
 	return list
 }
@@ -380,7 +377,7 @@ func (t *Target) renderScript(text string, r hcl.Range, context map[string]any) 
 func (t *Target) renderError(r hcl.Range, err error) {
 	detail := ""
 	if e, ok := err.(*render.Error); ok {
-		err = fmt.Errorf("%s:%d: %s", e.Template, e.Line, e.Message)
+		err = fmt.Errorf("%s:%d: %s", t.Workspace.TemplateFile(e.Template), e.Line, e.Message)
 		detail = strings.TrimRight(e.Excerpt, "\n")
 	}
 	d := load.Errorf(r, "%s", strings.ReplaceAll(err.Error(), "; ", ", "))

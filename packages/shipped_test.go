@@ -1,4 +1,3 @@
-// Package packages holds no code: it is the shipped packages, and their tests.
 package packages
 
 import (
@@ -9,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -146,6 +146,15 @@ func TestSeedVerbs(t *testing.T) {
 	}
 }
 
+const makePatch = `--- a/src/version.c
++++ b/src/version.c
+@@ -26,3 +26,3 @@
+ 
+-const char *version_string = PACKAGE_VERSION;
++const char *version_string = PACKAGE_VERSION "-patched";
+ const char *make_host = MAKE_HOST;
+`
+
 // TestRealPackages builds shipped packages with the seed's own compiler into a root
 // file system, runs what came out, and shows what a patch and a comment rebuild.
 func TestRealPackages(t *testing.T) {
@@ -192,14 +201,7 @@ func TestRealPackages(t *testing.T) {
 	runs("", "/usr/bin/bash", "-c", "[[ ! -e /usr/include && $UID = 0 ]]")
 
 	// A patch to make: make and the box, nothing else, and it is in there.
-	write(t, filepath.Join(ws, "packages/make/patches/version.patch"), `--- a/src/version.c
-+++ b/src/version.c
-@@ -26,3 +26,3 @@
- 
--const char *version_string = PACKAGE_VERSION;
-+const char *version_string = PACKAGE_VERSION "-patched";
- const char *make_host = MAKE_HOST;
-`)
+	write(t, filepath.Join(ws, "packages/make/patches/version.patch"), makePatch)
 	edit(t, filepath.Join(ws, "packages/make/package.hcl"), "  source {", "  patches = [\"patches/*.patch\"]\n  source {")
 	if got, want := executed(build(t, store, ws, box)), "//make@seed:amd64-seed //box@seed:amd64-seed"; got != want {
 		t.Errorf("a patch to make executed %s, want %s", got, want)
@@ -216,6 +218,32 @@ func TestRealPackages(t *testing.T) {
 		if err != nil || !strings.Contains(string(out), want) {
 			t.Errorf("explain: %v\n%s\nwant %q", err, out, want)
 		}
+	}
+	testOwnWorkspace(t, store, ws)
+}
+
+// testOwnWorkspace: a workspace that vfsb init makes builds what it adds, and takes everything else from the store that
+// TestRealPackages has filled from ws, a copy of the checkout with a patch to make.
+func testOwnWorkspace(t *testing.T, store, ws string) {
+	own := filepath.Join(t.TempDir(), "own")
+	if out, err := exec.Command(vfsb, "--store", store, "init", "--package", "hello", own).CombinedOutput(); err != nil {
+		t.Fatalf("init: %v\n%s", err, out)
+	}
+	write(t, filepath.Join(own, "packages/greeting/package.hcl"), `package "greeting" {
+  script {
+    tools  = ["//hello"]
+    script = "[[ $(hello) = hello ]]"
+  }
+}
+`)
+	if got, want := executed(build(t, store, own, "//greeting:amd64-seed", "//make:amd64-seed")), "//hello@seed:amd64-seed //greeting@seed:amd64-seed"; got != want {
+		t.Errorf("a workspace of one's own executed %s, want %s", got, want)
+	}
+	// The same patch as in ws, alone in the package's folder, gives the same key.
+	write(t, filepath.Join(own, "packages/make/patches/version.patch"), makePatch)
+	got, want := build(t, store, own, "//make:amd64-seed"), build(t, store, ws, "//make:amd64-seed")
+	if !slices.Equal(got, want) || executed(got) != "" {
+		t.Errorf("with the patch of %s a workspace of one's own has %+v, want %+v", ws, got, want)
 	}
 }
 

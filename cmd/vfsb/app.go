@@ -52,13 +52,33 @@ func (a *app) colors(f *os.File) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
-// workspace loads the workspace; declarations that are wrong are printed.
-func (a *app) workspace() (*load.Workspace, error) {
+// lockFile is where a workspace, and a folder that it imports, has its lock file.
+const lockFile = ".vfsb/lock.json"
+
+// load loads the workspace. What vfsb carries is unpacked into the store, if the
+// workspace imports it.
+func (a *app) load(store *cache.Store) (*load.Workspace, hcl.Diagnostics, error) {
 	root, err := load.FindRoot(a.directory)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, nil, usageError{err}
 	}
-	ws, diags := load.Load(root, rules.Names())
+	var unpackErr error // is the machine's, not the workspace's
+	ws, diags := load.Load(root, rules.Names(), load.Carried{
+		Digest: carriedDigest(),
+		Unpack: func() (dir string, err error) {
+			dir, unpackErr = store.Shipped(carriedDigest(), carried())
+			return dir, unpackErr
+		},
+	})
+	return ws, diags, unpackErr
+}
+
+// workspace loads the workspace; declarations that are wrong are printed.
+func (a *app) workspace(store *cache.Store) (*load.Workspace, error) {
+	ws, diags, err := a.load(store)
+	if err != nil {
+		return nil, err
+	}
 	return ws, a.diagnose(ws, diags)
 }
 
@@ -96,28 +116,33 @@ func (a *app) storeDir() (string, error) {
 	return filepath.Abs(dir)
 }
 
-// open loads the workspace and opens the store.
-func (a *app) open() (*engine.Engine, error) {
-	ws, err := a.workspace()
+// openStore opens the store.
+func (a *app) openStore() (*cache.Store, error) {
+	dir, err := a.storeDir()
 	if err != nil {
 		return nil, err
 	}
+	return cache.Open(dir)
+}
+
+// open loads the workspace.
+func (a *app) open(store *cache.Store) (*engine.Engine, error) {
 	switch a.origin {
 	case source.Auto, source.Upstream, source.DebianOrigin:
 	default:
 		return nil, usageError{fmt.Errorf("--origin is auto, upstream or debian, not %q", a.origin)}
 	}
-	lock, err := source.OpenLock(filepath.Join(ws.Root, ".vfsb", "lock.json"))
+	ws, err := a.workspace(store)
+	if err != nil {
+		return nil, err
+	}
+	var locks []string
+	for _, f := range ws.Folders {
+		locks = append(locks, filepath.Join(f.Dir, lockFile))
+	}
+	lock, err := source.OpenLock(locks[0], locks[1:]...)
 	if err != nil {
 		return nil, usageError{err}
-	}
-	dir, err := a.storeDir()
-	if err != nil {
-		return nil, err
-	}
-	store, err := cache.Open(dir)
-	if err != nil {
-		return nil, err
 	}
 	return &engine.Engine{
 		Workspace: ws, Rules: rules.All(), Store: store, Exec: engine.HostExec(),
@@ -125,14 +150,17 @@ func (a *app) open() (*engine.Engine, error) {
 	}, nil
 }
 
-// with opens the engine, lets f use it, and closes the store.
+// with opens the store and the engine, lets f use it, and closes the store.
 func (a *app) with(f func(*engine.Engine) error) error {
-	e, err := a.open()
+	store, err := a.openStore()
 	if err != nil {
 		return err
 	}
-	err = f(e)
-	return errors.Join(err, e.Store.Close())
+	e, err := a.open(store)
+	if err == nil {
+		err = f(e)
+	}
+	return errors.Join(err, store.Close())
 }
 
 // graph analyzes what the patterns need.
@@ -163,11 +191,15 @@ func (a *app) one(e *engine.Engine, label string) (*engine.Graph, int32, error) 
 
 // completeLabels completes labels of the workspace's targets.
 func (a *app) completeLabels(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	root, err := load.FindRoot(a.directory)
+	store, err := a.openStore()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ws, _ := load.Load(root, rules.Names())
+	defer store.Close()
+	ws, _, err := a.load(store)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
 	var list []string
 	for _, p := range ws.Packages {
 		for _, t := range p.Targets {

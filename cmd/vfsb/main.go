@@ -117,7 +117,7 @@ func newRoot() *cobra.Command {
 	})
 	a.flags(root.PersistentFlags())
 	for _, verb := range []func(*app) *cobra.Command{
-		buildVerb, doctorVerb, explainVerb, fetchVerb, graphVerb, logVerb, queryVerb, renderVerb, seedVerb, shellVerb, versionVerb,
+		buildVerb, doctorVerb, explainVerb, fetchVerb, graphVerb, initVerb, logVerb, overrideVerb, queryVerb, renderVerb, seedVerb, shellVerb, versionVerb,
 	} {
 		command := verb(a)
 		args := command.Args

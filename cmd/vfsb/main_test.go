@@ -37,6 +37,19 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// TestInit runs every script of testdata/init, where nothing is a workspace before vfsb init makes it one; tiny/ can be
+// imported, and has static programs as the seed.
+func TestInit(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/init",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			setEnv(env)
+			return writeSeed(filepath.Join(env.WorkDir, "tiny"))
+		},
+	})
+}
+
 const testProfile = `
 profile "test" {
   home = "build"
@@ -57,10 +70,6 @@ platform "amd64" {
 // setUpWorkspace adds to the script's files, and to each of its folders that holds
 // packages/, the shipped templates, a profile and the seed.
 func setUpWorkspace(env *testscript.Env) error {
-	seed, digest, err := busyboxSeed()
-	if err != nil {
-		return err
-	}
 	folders := []string{"."}
 	entries, err := os.ReadDir(env.WorkDir)
 	if err != nil {
@@ -76,18 +85,32 @@ func setUpWorkspace(env *testscript.Env) error {
 		if err := copyTree("../../templates", filepath.Join(dir, "templates")); err != nil {
 			return err
 		}
-		pkg := fmt.Sprintf("package \"seed\" {\n  seed {\n    image {\n      ref    = %q\n      digest = %q\n    }\n  }\n}\n", seed, digest)
-		for name, text := range map[string]string{"profiles/test/profile.hcl": testProfile, "packages/seed/package.hcl": pkg} {
-			path := filepath.Join(dir, name)
-			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
-				return err
-			}
+		if err := errors.Join(writeFile(filepath.Join(dir, "profiles/test/profile.hcl"), testProfile), writeSeed(dir)); err != nil {
+			return err
 		}
 	}
+	setEnv(env)
+	return nil
+}
+
+func setEnv(env *testscript.Env) {
 	env.Setenv("VFSB_STORE", filepath.Join(env.WorkDir, "store"))
 	env.Setenv("TERM", "dumb")
 	env.Setenv("HOME", env.WorkDir)
-	return nil
+}
+
+// writeSeed writes a package seed of static programs into the workspace dir.
+func writeSeed(dir string) error {
+	seed, digest, err := busyboxSeed()
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, "packages/seed/package.hcl"),
+		fmt.Sprintf("package \"seed\" {\n  seed {\n    image {\n      ref    = %q\n      digest = %q\n    }\n  }\n}\n", seed, digest))
+}
+
+func writeFile(path, text string) error {
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644))
 }
 
 // busyboxSeed is a rootfs tarball of Debian's static bash and busybox, made once for all scripts.

@@ -23,7 +23,7 @@ func versionVerb(app *app) *cobra.Command {
 				if info.Main.Version != "" {
 					version = info.Main.Version
 				}
-				fmt.Printf("vfsb %s (%s, sandbox contract %d)\n", version, info.GoVersion, sandbox.Contract)
+				fmt.Printf("vfsb %s (%s, sandbox contract %d, packages %s)\n", version, info.GoVersion, sandbox.Contract, carriedDigest())
 				return nil
 			}
 			fmt.Printf("vfsb %s\n", version)

@@ -5,26 +5,29 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// A Workspace is everything that a folder declares.
+// A Workspace is everything that a folder, and what it imports, declares.
 type Workspace struct {
-	Root      string // absolute path of the folder that holds packages/ and profiles/
+	Root      string   // absolute path of the workspace's own folder
+	Folders   []Folder // that folder, then the imported ones; where they have the same file or package, the first counts
 	Packages  map[string]*Package
 	Profiles  map[string]*Profile
 	Platforms map[string]*Platform // by name
 	Kinds     map[string]*Kind     // rule kinds declared as data, by name
 	Templates map[string][]byte    // template files by name: those of templates/ by base name, a package's as package/file
 
-	files map[string]*hcl.File // what was parsed, for snippets in diagnostics
+	files         map[string]*hcl.File // what was parsed, for snippets in diagnostics
+	templateFiles map[string]string    // the files of Templates, as diagnostics name them
 }
 
 // A Package is one source, its patches and what is built from it.
 type Package struct {
 	Name, Dir                           string
+	Folder                              Folder // in which Dir lies
 	Summary, Version, License, Homepage string
 	Profile                             string   // the one profile it belongs to; "": any
 	Profiles                            []string // the profiles that it can be built in; empty: all
 	Sources                             []*Source
-	Patches                             []string // file names relative to Dir, sorted
+	Patches                             []string // paths, in the order in which they are applied
 	Targets                             []*Target
 	Range                               hcl.Range
 }

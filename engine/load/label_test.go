@@ -1,6 +1,7 @@
 package load
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -65,15 +66,17 @@ func TestRawHeredocs(t *testing.T) {
 
 // FuzzHCL: no file, however odd, makes the loader panic.
 func FuzzHCL(f *testing.F) {
-	for _, s := range []string{"package \"a\" {\n script { script = \"x\" }\n}\n", "package {", "a = <<X\n${\nX\n", "package \"a\" { source { git = 1 } }", "profile \"p\" { stage \"s\" {} }", "platform \"x\" { vars = { a = 1.5 } }", "rule \"r\" { attribute \"a\" { type = 3 } }"} {
+	for _, s := range []string{"package \"a\" {\n script { script = \"x\" }\n}\n", "package {", "a = <<X\n${\nX\n", "package \"a\" { source { git = 1 } }", "profile \"p\" { stage \"s\" {} }", "platform \"x\" { vars = { a = 1.5 } }", "rule \"r\" { attribute \"a\" { type = 3 } }", "workspace {\n import = [\"shipped\", \"./x\"]\n pin = null\n}"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		root := t.TempDir()
 		writeFiles(t, root, map[string]string{
-			"packages/a/package.hcl": text, "profiles/p/p.hcl": text, "templates/t.hcl": text,
+			"packages/a/package.hcl": text, "profiles/p/p.hcl": text, "templates/t.hcl": text, "other/vfsb.hcl": text,
 		})
-		ws, diags := Load(root, []string{"group"})
+		shipped := Carried{Unpack: func() (string, error) { return root, nil }}
+		Load(filepath.Join(root, "other"), nil, shipped)
+		ws, diags := Load(root, []string{"group"}, shipped)
 		if !diags.HasErrors() {
 			r := NewResolver(ws, Exec{Arch: "amd64"})
 			r.Expand(Pattern{Recursive: true})

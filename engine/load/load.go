@@ -20,43 +20,25 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// FindRoot is the nearest folder at or above dir that is a workspace.
-func FindRoot(dir string) (string, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
-	}
-	for d := dir; ; d = filepath.Dir(d) {
-		if isDir(filepath.Join(d, "packages")) && isDir(filepath.Join(d, "profiles")) {
-			return d, nil
-		}
-		if d == filepath.Dir(d) {
-			return "", fmt.Errorf("%s: not in a workspace: no folder above it holds packages/ and profiles/; change into one or name it with -C", dir)
-		}
-	}
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
-// Load reads the workspace at root. ruleNames are the rule kinds that are written
-// in Go. Every error that can be found is in the diagnostics; the workspace is
-// whole only if they hold none.
-func Load(root string, ruleNames []string) (*Workspace, hcl.Diagnostics) {
+// Load reads the workspace at root and what it imports. ruleNames are the rule kinds
+// that are written in Go; shipped is what vfsb carries. Every error that can be found is
+// in the diagnostics; the workspace is whole only if they hold none.
+func Load(root string, ruleNames []string, shipped Carried) (*Workspace, hcl.Diagnostics) {
 	ws := &Workspace{
 		Root: root, Packages: map[string]*Package{}, Profiles: map[string]*Profile{}, Platforms: map[string]*Platform{},
-		Kinds: map[string]*Kind{}, Templates: map[string][]byte{}, files: map[string]*hcl.File{},
+		Kinds: map[string]*Kind{}, Templates: map[string][]byte{}, files: map[string]*hcl.File{}, templateFiles: map[string]string{},
 	}
-	l := &loader{ws: ws, ruleNames: ruleNames}
-	l.read()
-	if l.diags.HasErrors() {
+	l := &loader{ws: ws, ruleNames: ruleNames, patches: map[string][]patchFolder{}}
+	if l.folders(shipped); l.diags.HasErrors() {
+		return ws, l.diags
+	}
+	if l.read(); l.diags.HasErrors() {
 		return ws, l.diags
 	}
 	l.each("templates/", l.kindFile)
 	l.each("profiles/", l.profileFile)
 	l.each("packages/", l.packageFile)
+	l.addPatches()
 	l.check()
 	return ws, l.diags
 }
@@ -83,7 +65,8 @@ func sortDiagnostics(diags hcl.Diagnostics) {
 type loader struct {
 	ws        *Workspace
 	ruleNames []string
-	names     []string // the parsed files, sorted
+	files     []declFile               // the parsed files: those of a folder sorted, nearer folders last
+	patches   map[string][]patchFolder // by package, the nearest last
 	diags     hcl.Diagnostics
 }
 
@@ -93,42 +76,33 @@ func (l *loader) errorf(r hcl.Range, format string, args ...any) {
 
 // read parses every *.hcl file of the workspace, in parallel, and reads the templates.
 func (l *loader) read() {
-	var templates []string
-	root := os.DirFS(l.ws.Root)
-	for _, pattern := range []string{"templates/*.hcl", "profiles/*/*.hcl", "packages/*/package.hcl"} {
-		names, _ := fs.Glob(root, pattern)
-		l.names = append(l.names, names...)
-	}
-	for _, pattern := range []string{"templates/*.j2", "packages/*/*.j2"} {
-		names, _ := fs.Glob(root, pattern)
-		templates = append(templates, names...)
-	}
-	sort.Strings(l.names)
-
-	files := make([]*hcl.File, len(l.names))
-	diags := make([]hcl.Diagnostics, len(l.names))
+	var templates []declFile
+	l.files, templates = l.list()
+	files := make([]*hcl.File, len(l.files))
+	diags := make([]hcl.Diagnostics, len(l.files))
 	var group errgroup.Group
 	group.SetLimit(8)
-	for i, name := range l.names {
+	for i, f := range l.files {
 		group.Go(func() error {
-			files[i], diags[i] = parse(l.ws.Root, name)
+			files[i], diags[i] = parse(f.Dir, f.name, f.file(f.name))
 			return nil
 		})
 	}
 	group.Wait()
-	for i, name := range l.names {
+	for i, f := range l.files {
 		l.diags = append(l.diags, diags[i]...)
 		if files[i] != nil {
-			l.ws.files[name] = files[i]
+			l.ws.files[f.file(f.name)] = files[i]
 		}
 	}
-	for _, name := range templates {
-		text, err := os.ReadFile(filepath.Join(l.ws.Root, name))
+	for _, f := range templates {
+		text, err := os.ReadFile(filepath.Join(f.Dir, f.name))
 		if err != nil {
-			l.errorf(hcl.Range{Filename: name}, "%v", err)
+			l.errorf(hcl.Range{Filename: f.file(f.name)}, "%v", err)
 			continue
 		}
-		l.ws.Templates[templateName(name)] = text
+		name := templateName(f.name)
+		l.ws.Templates[name], l.ws.templateFiles[name] = text, f.file(f.name)
 	}
 }
 
@@ -141,8 +115,9 @@ func templateName(path string) string {
 // maxNesting bounds brackets within brackets: the HCL parser recurses without bound.
 const maxNesting = 200
 
-func parse(root, name string) (*hcl.File, hcl.Diagnostics) {
-	text, err := os.ReadFile(filepath.Join(root, name))
+// parse reads the file at dir/path, which diagnostics call name.
+func parse(dir, path, name string) (*hcl.File, hcl.Diagnostics) {
+	text, err := os.ReadFile(filepath.Join(dir, path))
 	if err != nil {
 		return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name}, "%v", err)}
 	}
@@ -196,10 +171,10 @@ func rawHeredocs(text []byte) []byte {
 	return []byte(strings.Join(lines, ""))
 }
 
-func (l *loader) each(prefix string, f func(name string, body hcl.Body)) {
-	for _, name := range l.names {
-		if strings.HasPrefix(name, prefix) {
-			f(name, l.ws.files[name].Body)
+func (l *loader) each(prefix string, f func(file declFile, body hcl.Body)) {
+	for _, file := range l.files {
+		if strings.HasPrefix(file.name, prefix) {
+			f(file, l.ws.files[file.file(file.name)].Body)
 		}
 	}
 }
@@ -226,7 +201,7 @@ func (l *loader) content(body hcl.Body, ctx *hcl.EvalContext, attributes []strin
 	return NewAttrs(content.Attributes, ctx), content.Blocks
 }
 
-func (l *loader) kindFile(name string, body hcl.Body) {
+func (l *loader) kindFile(_ declFile, body hcl.Body) {
 	for _, b := range l.blocks(body, "rule") {
 		k := &Kind{Name: b.Labels[0], Range: b.DefRange}
 		a, blocks := l.content(b.Body, evalContext(nil), []string{"summary", "template", "contract"},
@@ -274,7 +249,7 @@ func (l *loader) kindAttribute(k *Kind, b *hcl.Block) {
 	k.Attributes = append(k.Attributes, attr)
 }
 
-func (l *loader) profileFile(name string, body hcl.Body) {
+func (l *loader) profileFile(_ declFile, body hcl.Body) {
 	for _, b := range l.blocks(body, "profile", "platform") {
 		if b.Type == "platform" {
 			l.platform(b)
@@ -339,8 +314,8 @@ func emulator(a *Attrs) *Emulator {
 	return &Emulator{Label: label, Program: program}
 }
 
-func (l *loader) packageFile(name string, body hcl.Body) {
-	folder := path.Base(path.Dir(name))
+func (l *loader) packageFile(f declFile, body hcl.Body) {
+	folder := path.Base(path.Dir(f.name))
 	for _, b := range l.blocks(body, "package") {
 		if b.Labels[0] != folder {
 			l.errorf(b.DefRange, "package %q lies in the folder packages/%s; name both alike", b.Labels[0], folder)
@@ -350,12 +325,12 @@ func (l *loader) packageFile(name string, body hcl.Body) {
 			l.errorf(b.DefRange, "duplicate package %q; it is declared at %s", folder, Pos(old.Range))
 			continue
 		}
-		l.ws.Packages[folder] = l.pkg(path.Dir(name), b)
+		l.ws.Packages[folder] = l.pkg(f.Folder, path.Dir(f.name), b)
 	}
 }
 
-func (l *loader) pkg(dir string, b *hcl.Block) *Package {
-	p := &Package{Name: b.Labels[0], Dir: filepath.Join(l.ws.Root, dir), Range: b.DefRange}
+func (l *loader) pkg(f Folder, dir string, b *hcl.Block) *Package {
+	p := &Package{Name: b.Labels[0], Folder: f, Dir: filepath.Join(f.Dir, dir), Range: b.DefRange}
 	kinds := append(slices.Clone(l.ruleNames), keys(l.ws.Kinds)...)
 	// Headers differ in their labels (none or one), which a schema cannot say: the
 	// syntax tree is asked instead, and the schema only reports unknown names.
@@ -420,6 +395,9 @@ func (l *loader) glob(p *Package, pattern string, r hcl.Range) []string {
 	names, err := fs.Glob(os.DirFS(p.Dir), pattern)
 	if err != nil || (len(names) == 0 && !strings.ContainsAny(pattern, "*?[")) {
 		l.errorf(r, "no file %q in %s; add it, or remove the name", pattern, p.Name)
+	}
+	for i, name := range names {
+		names[i] = filepath.Join(p.Dir, name)
 	}
 	return names
 }
@@ -510,8 +488,16 @@ func (l *loader) check() {
 			l.errorf(p.Range, "platform %q is of the unknown profile %q; profiles are %s", name, p.Profile, strings.Join(sorted(keys(ws.Profiles)), ", "))
 		}
 	}
+	folded := map[string]*Package{}
 	for _, name := range sorted(keys(ws.Packages)) {
 		p := ws.Packages[name]
+		if other := folded[strings.ToLower(name)]; other != nil {
+			if p.Folder.Import != "" {
+				p, other = other, p
+			}
+			l.errorf(p.Range, "package %q differs from %q at %s in case only; give it another name, or the very same one to take the other's place", p.Name, other.Name, Pos(other.Range))
+		}
+		folded[strings.ToLower(name)] = p
 		for _, profile := range append([]string{p.Profile}, p.Profiles...) {
 			if profile != "" && ws.Profiles[profile] == nil {
 				l.errorf(p.Range, "package %q is of the unknown profile %q; profiles are %s", name, profile, strings.Join(sorted(keys(ws.Profiles)), ", "))

@@ -55,7 +55,7 @@ func TestResolve(t *testing.T) {
 		"packages/gcc/package.hcl":      "package \"gcc\" {\n profiles = [\"gnu\"]\n group \"cross\" {\n members = []\n stage = profile == \"gnu\" ? \"cross\" : \"tools\"\n }\n}\n",
 		"packages/alkaline/package.hcl": "package \"alkaline\" {\n profile = \"musl\"\n group {\n members = []\n}\n}\n",
 	})
-	ws, diags := Load(root, []string{"group"})
+	ws, diags := Load(root, []string{"group"}, Carried{})
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}
@@ -119,7 +119,7 @@ func TestDuplicatesAndErrorsOfAllFiles(t *testing.T) {
 		"packages/c/package.hcl": "package \"c\" {\n source {\n file = \"../../etc/passwd\"\n }\n source \"c\" {\n url = \"http://x/y\"\n sha256 = \"12\"\n }\n}\n",
 		"templates/x.hcl":        "rule \"x\" {\n template = \"x.sh.j2\"\n attribute \"a\" {\n type = \"strin\"\n }\n}\n",
 	})
-	_, diags := Load(root, []string{"group"})
+	_, diags := Load(root, []string{"group"}, Carried{})
 	var all []string
 	for _, d := range diags {
 		all = append(all, Pos(*d.Subject)+" "+d.Summary+" "+d.Detail)

@@ -210,7 +210,7 @@ func TestDebianOrigin(t *testing.T) {
 			t.Fatal(err)
 		}
 		storeHas(t, f, []byte(text))
-		if e, _ := f.Lock.Source(spec.ID); e != want {
+		if e, _ := f.Lock.Source(spec.ID, spec.accepts); e != want {
 			t.Errorf("the entry changed to %+v", e)
 		}
 		r.move(now, "")

@@ -33,7 +33,7 @@ func (s Spec) gitName() string {
 // resolveGit makes the lock entry of a commit; to learn its digest it fetches it.
 func (f *Fetcher) resolveGit(ctx context.Context, s Spec) (Entry, error) {
 	want := s.SHA256
-	if e, ok := f.Lock.Source(s.ID); want == "" && ok && s.accepts(e) {
+	if e, ok := f.Lock.Source(s.ID, s.accepts); want == "" && ok {
 		want = e.SHA256 // Update: a commit cannot change
 	}
 	d, err := f.fetchGit(ctx, s, want)

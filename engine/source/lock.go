@@ -19,10 +19,11 @@ import (
 const lockVersion = 1
 
 // A Lock is the workspace's lock file: for every source the origin that was decided on, for every apt seed its
-// packages. The file is JSON with one sorted line an entry, so that version control merges it. Its methods may be
-// called concurrently.
+// packages. Where it has no entry for a declaration, those of imported folders count; they are only read. The file is
+// JSON with one sorted line an entry, so that version control merges it. Its methods may be called concurrently.
 type Lock struct {
-	path string
+	path     string
+	imported []*Lock // nearest first
 
 	mu      sync.Mutex
 	sources map[string]Entry
@@ -36,8 +37,24 @@ type lockedSeed struct {
 	Debs        []Deb  `json:"debs"`
 }
 
-// OpenLock reads the lock file at path; a file that does not exist is an empty one. Errors start with file:line.
-func OpenLock(path string) (*Lock, error) {
+// OpenLock reads the lock file at path, and those of imported folders, the nearest first; a file that does not exist is
+// an empty one. Errors start with file:line.
+func OpenLock(path string, imported ...string) (*Lock, error) {
+	l, err := readLock(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range imported {
+		base, err := readLock(path)
+		if err != nil {
+			return nil, err
+		}
+		l.imported = append(l.imported, base)
+	}
+	return l, nil
+}
+
+func readLock(path string) (*Lock, error) {
 	l := &Lock{path: path, sources: map[string]Entry{}, seeds: map[string]lockedSeed{}, changed: map[string]string{}}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,19 +69,32 @@ func OpenLock(path string) (*Lock, error) {
 	return l, nil
 }
 
-// Source returns the entry of a source.
-func (l *Lock) Source(id string) (Entry, bool) {
+// Source returns the nearest entry of a source that fits its declaration.
+func (l *Lock) Source(id string, fits func(Entry) bool) (Entry, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e, ok := l.sources[id]
-	return e, ok
+	for _, from := range l.all() {
+		if e, ok := from.sources[id]; ok && fits(e) {
+			return e, true
+		}
+	}
+	return Entry{}, false
 }
 
-// SetSource records the entry of a source.
+// all is the lock and the imported ones, which nobody writes to.
+func (l *Lock) all() []*Lock { return append([]*Lock{l}, l.imported...) }
+
+// SetSource records the entry of a source, unless it says what holds anyway.
 func (l *Lock) SetSource(id string, e Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	old, had := l.sources[id]
+	var old Entry
+	had := false
+	for _, from := range l.all() {
+		if old, had = from.sources[id]; had {
+			break
+		}
+	}
 	if had && old == e {
 		return
 	}
@@ -76,31 +106,40 @@ func (l *Lock) SetSource(id string, e Entry) {
 func (l *Lock) Seed(id, fingerprint string) ([]Deb, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s, ok := l.seeds[id]
-	if !ok || s.Fingerprint != fingerprint {
-		return nil, false
+	for _, from := range l.all() {
+		if s, ok := from.seeds[id]; ok && s.Fingerprint == fingerprint {
+			return slices.Clone(s.Debs), true
+		}
 	}
-	return slices.Clone(s.Debs), true
+	return nil, false
 }
 
 // Seeds returns the packages of every seed, by id and architecture.
 func (l *Lock) Seeds() map[string][]Deb {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := make(map[string][]Deb, len(l.seeds))
-	for id, s := range l.seeds {
-		all[id] = slices.Clone(s.Debs)
+	all := map[string][]Deb{}
+	for _, from := range slices.Backward(l.all()) {
+		for id, s := range from.seeds {
+			all[id] = slices.Clone(s.Debs)
+		}
 	}
 	return all
 }
 
-// SetSeed records the packages of a seed. They are kept sorted by name.
+// SetSeed records the packages of a seed, unless they hold anyway. They are kept sorted by name.
 func (l *Lock) SetSeed(id, fingerprint string, debs []Deb) {
 	debs = slices.Clone(debs)
 	slices.SortFunc(debs, compareDebs)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	old, had := l.seeds[id]
+	var old lockedSeed
+	had := false
+	for _, from := range l.all() {
+		if old, had = from.seeds[id]; had {
+			break
+		}
+	}
 	if had && old.Fingerprint == fingerprint && slices.Equal(old.Debs, debs) {
 		return
 	}

@@ -54,7 +54,7 @@ func TestLockRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := l.Source("zlib/zlib"); !ok || got != upstream {
+	if got, ok := l.Source("zlib/zlib", func(Entry) bool { return true }); !ok || got != upstream {
 		t.Errorf("zlib: %+v %v", got, ok)
 	}
 	if got, ok := l.Seed("base:amd64", sumA); !ok || len(got) != 2 || got[0].Package != "gcc" {
@@ -82,6 +82,99 @@ func TestLockRoundTrip(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*tmp*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// TestImportedLocks: an imported lock file counts where the own one has no entry that fits; only the own one is written.
+func TestImportedLocks(t *testing.T) {
+	dir := t.TempDir()
+	own, team, shipped := filepath.Join(dir, "own.json"), filepath.Join(dir, "team.json"), filepath.Join(dir, "shipped.json")
+	entry := func(sum string) Entry { return Entry{Origin: Upstream, Filename: "f", SHA256: sum, Size: 1} }
+	is := func(sum string) func(Entry) bool { return func(e Entry) bool { return e.SHA256 == sum } }
+	debs := func(sum string) []Deb { return []Deb{{Package: "make", Path: "make.deb", SHA256: sum}} }
+	write := func(path string, fill func(*Lock)) string {
+		t.Helper()
+		l, err := OpenLock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(l)
+		if err := l.Save(); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	write(own, func(l *Lock) { l.SetSource("both", entry(sumA)) })
+	write(team, func(l *Lock) {
+		l.SetSource("both", entry(sumB))
+		l.SetSource("team", entry(sumB))
+		l.SetSeed("seed", sumB, debs(sumB))
+	})
+	before := write(shipped, func(l *Lock) {
+		l.SetSource("team", entry(sumA))
+		l.SetSource("shipped", entry(sumA))
+		l.SetSeed("seed", sumA, debs(sumA))
+	})
+	l, err := OpenLock(own, team, shipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		id, fits string
+		ok       bool
+	}{
+		{"both", sumA, true},
+		{"both", sumB, true}, // the own entry is of another declaration
+		{"team", sumA, true},
+		{"shipped", sumA, true},
+		{"shipped", sumB, false},
+	} {
+		if e, ok := l.Source(c.id, is(c.fits)); ok != c.ok || ok && e.SHA256 != c.fits {
+			t.Errorf("Source(%s, %.4s…) = %+v, %v; want %v", c.id, c.fits, e, ok, c.ok)
+		}
+	}
+	everything := func(Entry) bool { return true }
+	for id, want := range map[string]string{"both": sumA, "team": sumB, "shipped": sumA} {
+		if e, _ := l.Source(id, everything); e.SHA256 != want {
+			t.Errorf("Source(%s) is %.4s…, want the nearest, %.4s…", id, e.SHA256, want)
+		}
+	}
+	if got, ok := l.Seed("seed", sumA); !ok || got[0].SHA256 != sumA {
+		t.Errorf("Seed = %v, %v; want the one that fits", got, ok)
+	}
+	if got := l.Seeds()["seed"]; len(got) != 1 || got[0].SHA256 != sumB {
+		t.Errorf("Seeds = %v; want the nearest", got)
+	}
+
+	l.SetSource("shipped", entry(sumA))
+	l.SetSeed("seed", sumB, debs(sumB))
+	if got := l.Changed(); len(got) != 0 {
+		t.Errorf("setting what holds anyway changed %q", got)
+	}
+	l.SetSource("shipped", entry(sumB))
+	l.SetSeed("seed", sumA, debs(sumA))
+	if err := l.Save(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(own)
+	if err != nil || !strings.Contains(string(text), `"shipped"`) || !strings.Contains(string(text), `"seed"`) || strings.Contains(string(text), `"team"`) {
+		t.Errorf("the own lock file does not hold its own entries and nothing else: %v\n%s", err, text)
+	}
+	if after, _ := os.ReadFile(shipped); string(after) != before {
+		t.Errorf("the shipped lock file changed:\n%s", after)
+	}
+	if e, _ := l.Source("shipped", everything); e.SHA256 != sumB {
+		t.Errorf("the own entry does not win: %+v", e)
+	}
+	if err := os.WriteFile(team, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenLock(own, team, shipped); err == nil || !strings.HasPrefix(err.Error(), team+":1: ") {
+		t.Errorf("a broken imported lock file: %v", err)
 	}
 }
 

@@ -264,7 +264,7 @@ func (f *Fetcher) Resolve(ctx context.Context, s Spec) (Entry, cache.Digest, err
 	if s.File != "" {
 		return s.resolveFile()
 	}
-	if e, ok := f.Lock.Source(s.ID); ok && s.accepts(e) && !f.again("source "+s.ID) {
+	if e, ok := f.Lock.Source(s.ID, s.accepts); ok && !f.again("source "+s.ID) {
 		if s.Filename != "" {
 			e.Filename = s.Filename
 		}
