@@ -18,6 +18,12 @@ profile "seed" {
       CXXFLAGS = "-O2"
       LDFLAGS  = "-Wl,-s -L/sysroot/usr/lib -Wl,-rpath-link,/sysroot/usr/lib"
     }
+    guard {
+      compiler     = "GCC: (Debian 12.2.0-14+deb12u1) 12.2.0"
+      interpreter  = "/lib64/ld-linux-x86-64.so.2"
+      library_path = ["/lib64", "/usr/lib", "/usr/lib/${platform.triplet}"]
+      libraries    = ["//seed"]
+    }
   }
 }
 
