@@ -190,7 +190,7 @@ func (x *execution) policy(ctx context.Context, n *Node) (*guard.Policy, error) 
 // guardError is the failure of a node in whose output the guard found something.
 func guardError(n *Node, r *guard.Report) *NodeError {
 	at := load.Pos(n.Step.Guard.Range)
-	e := &NodeError{Reason: fmt.Sprintf("its output does not pass the guard (%d findings)", len(r.Violations)+r.More+len(r.Stale))}
+	e := &NodeError{Reason: fmt.Sprintf("its output does not pass the guard (findings: %d)", len(r.Violations)+r.More+len(r.Stale))}
 	for _, v := range r.Violations {
 		e.Tail = append(e.Tail, v.String())
 	}

@@ -59,19 +59,20 @@ type Forbidden struct{ Path, What string }
 // An Allow excuses what is found in one file, if it is exactly Value.
 type Allow struct{ Path, Value, Reason string }
 
-// Spec is the policy as text, a line for each thing that decides, without Libraries and Foreign: those are functions of
-// other layers. Equal policies give equal text.
+// Spec is all in the policy that decides, in a form of which equal policies give equal bytes: each value with its length
+// before it, in lines. Libraries and Foreign are left out, as functions of other layers.
 func (p *Policy) Spec() []byte {
-	var b []byte
+	b := make([]byte, 0, 1<<10)
 	add := func(name string, values ...string) {
 		b = append(b, name...)
 		for _, v := range values {
-			b = strconv.AppendQuote(append(b, ' '), v)
+			b = strconv.AppendInt(append(b, ' '), int64(len(v)), 10)
+			b = append(append(b, ':'), v...)
 		}
 		b = append(b, '\n')
 	}
 	add("version", strconv.Itoa(Version))
-	add("machine", p.Machine.String())
+	add("machine", strconv.Itoa(int(p.Machine.Machine)), strconv.Itoa(int(p.Machine.Class)), strconv.Itoa(int(p.Machine.Data)))
 	add("compiler", p.Compiler)
 	add("interpreter", p.Interpreter)
 	add("library_path", p.LibraryPath...)
