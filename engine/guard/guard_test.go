@@ -310,6 +310,29 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// zeros reads as a file of any size that begins with head.
+type zeros struct{ head []byte }
+
+func (z zeros) ReadAt(p []byte, at int64) (int, error) {
+	clear(p)
+	if at < int64(len(z.head)) {
+		copy(p, z.head[at:])
+	}
+	return len(p), nil
+}
+
+// TestHeadersWithoutEnd: headers are not read into memory whatever their size.
+func TestHeadersWithoutEnd(t *testing.T) {
+	head := image{}.bytes()[:64]
+	binary.LittleEndian.PutUint64(head[40:], 64)         // the table of sections begins here
+	head = append(head, make([]byte, 32)...)             // the first section has no type
+	head = binary.LittleEndian.AppendUint64(head, 1<<40) // its size is the number of sections
+	copy(head[58:], []byte{64, 0, 0, 0, 0, 0})           // which is not in the header
+	if _, err := openELF(zeros{head}); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("2^40 sections: %v", err)
+	}
+}
+
 // member is the header of a member of an archive.
 func member(name string, size int) string {
 	return fmt.Sprintf("%-16s%-12d%-6d%-6d%-8o%-10d`\n", name, 0, 0, 0, 0o644, size)
