@@ -21,7 +21,7 @@ profile "seed" {
     guard {
       compiler     = "GCC: (Debian 12.2.0-14+deb12u1) 12.2.0"
       interpreter  = "/lib64/ld-linux-x86-64.so.2"
-      library_path = ["/lib64", "/usr/lib", "/usr/lib/${platform.triplet}"]
+      library_path = ["/usr/lib", "/usr/lib64", "/usr/lib/${platform.triplet}"]
       libraries    = ["//seed"]
     }
   }
