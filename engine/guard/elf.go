@@ -58,19 +58,23 @@ func (c *checker) malformed(member string, err error) error {
 
 // compiler checks the texts of .comment. What an assembler made has none.
 func (c *checker) compiler(f *elf.File, member string) error {
-	s := f.Section(".comment")
-	if s == nil || s.Type == elf.SHT_NOBITS {
-		return nil
-	}
-	texts := bufio.NewScanner(s.Open())
-	texts.Buffer(nil, maxName)
-	texts.Split(splitNUL)
-	for texts.Scan() {
-		if text := texts.Text(); text != "" && text != c.policy.Compiler {
-			c.add(member, text, fmt.Sprintf("is another compiler; the stage's is %q", c.policy.Compiler))
+	for _, s := range f.Sections {
+		if s.Name != ".comment" || s.Type == elf.SHT_NOBITS {
+			continue
+		}
+		texts := bufio.NewScanner(s.Open())
+		texts.Buffer(nil, maxName)
+		texts.Split(splitNUL)
+		for texts.Scan() {
+			if text := texts.Text(); text != "" && text != c.policy.Compiler {
+				c.add(member, text, fmt.Sprintf("is another compiler; the stage's is %q", c.policy.Compiler))
+			}
+		}
+		if err := texts.Err(); err != nil {
+			return fmt.Errorf(".comment: %w", err)
 		}
 	}
-	return texts.Err()
+	return nil
 }
 
 func splitNUL(data []byte, last bool) (advance int, token []byte, err error) {

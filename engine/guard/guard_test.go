@@ -243,7 +243,7 @@ func TestObjects(t *testing.T) {
 		"no section headers":  {image{headless: true, needed: []string{"libx.so"}, rpath: "/x"}, []string{"libx.so is needed", "/x is a run path"}},
 		"path in a section":   {image{sections: map[string]string{".debug_str": "/build/src/a.c\x00"}}, []string{"/build/src/a.c leads to the build folder"}},
 		"packed section":      {image{sections: map[string]string{".debug_str": "/build/src/a.c\x00"}, pack: true}, []string{"/build/src/a.c leads to the build folder"}},
-		"names cut off":       {image{sections: map[string]string{".debug_str": "x"}, comment: "x"}, []string{"x is another compiler"}},
+		"second comment":      {image{comment: ours + "\x00", sections: map[string]string{".comment": "other\x00"}}, []string{"other is another compiler"}},
 	} {
 		r := check(t, testPolicy(), map[string]string{
 			"usr/bin/x": c.file.String(), "usr/lib/libown.so.1": "-> libown.so.1.2", "usr/lib/libown.so.1.2": "x", "usr/lib/x/libhidden.so": "x",
