@@ -22,9 +22,9 @@ type Result struct {
 	Time         time.Time
 }
 
-// results is the journal of results as this process has read it. Lines are parsed when they are asked for: a hundred
-// thousand of them load in some 50 ms.
-type results struct {
+// keyed is a journal whose lines begin with a key, as this process has read it. Lines are parsed when they are asked for:
+// a hundred thousand of them load in some 50 ms.
+type keyed struct {
 	mu   sync.RWMutex
 	file os.FileInfo
 	data []byte // complete lines
@@ -34,13 +34,12 @@ type results struct {
 // Result returns the result of key, whichever process put it. That its layer is in the store is another question: ask
 // HasLayer. What other processes have put is read when a key is not known.
 func (s *Store) Result(key Digest) (Result, bool) {
-	if r, ok := s.known.get(key); ok {
-		return r, true
-	}
-	if !s.known.refresh(&s.results) {
+	line, ok := s.known.find(&s.results, key)
+	if !ok {
 		return Result{}, false
 	}
-	return s.known.get(key)
+	r, err := parseResult(string(line))
+	return r, err == nil
 }
 
 // PutResult records the result of key, in the place of any earlier one.
@@ -95,7 +94,16 @@ func (s *Store) Durations() map[string]float64 {
 	return m
 }
 
-func (k *results) get(key Digest) (Result, bool) {
+// find returns the fields of the newest line of key. If there is none it reads what other processes have added.
+func (k *keyed) find(j *journal, key Digest) ([]byte, bool) {
+	line, ok := k.get(key)
+	if !ok && k.refresh(j) {
+		line, ok = k.get(key)
+	}
+	return line, ok
+}
+
+func (k *keyed) get(key Digest) ([]byte, bool) {
 	k.mu.RLock()
 	at, ok := k.at[key]
 	var line []byte
@@ -103,15 +111,11 @@ func (k *results) get(key Digest) (Result, bool) {
 		line, _, _ = bytes.Cut(k.data[at:], []byte("\n"))
 	}
 	k.mu.RUnlock()
-	if line, ok = unseal(line); !ok {
-		return Result{}, false
-	}
-	r, err := parseResult(string(line))
-	return r, err == nil
+	return unseal(line)
 }
 
 // refresh reads what has been added to the journal, and reports whether that is anything.
-func (k *results) refresh(j *journal) bool {
+func (k *keyed) refresh(j *journal) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	fi, err := os.Lstat(j.path())
@@ -142,6 +146,21 @@ func (k *results) refresh(j *journal) bool {
 	}
 	k.file = fi
 	return true
+}
+
+// Checked reports whether PutChecked has recorded the key, in whichever process.
+func (s *Store) Checked(key Digest) bool {
+	_, ok := s.passed.find(&s.checks, key)
+	return ok
+}
+
+// PutChecked records that a check has passed. The key stands for all that decided it; label is for people.
+func (s *Store) PutChecked(key Digest, label string) error {
+	b := appendEscaped(append(key.append(nil), ' '), label)
+	if err := s.checks.append(b); err != nil {
+		return fmt.Errorf("put check of %s: %w", label, err)
+	}
+	return nil
 }
 
 // A Field is one thing that went into a key, in printable and short form: a digest or a text.

@@ -32,6 +32,7 @@ const syncInterval = 30 * time.Second
 //	layers/<hex>/    layers, by the SHA-256 of the tar: index, and tree/ with the files
 //	results          journal: what each action key gave
 //	history          journal: how each node's key was made
+//	checks           journal: which checks of layers have passed
 //	locks/           flock files
 //	run/<process>/   run folders and half-written files; the process holds a lock on run/<process>/lock
 //	failed/<label>/  run folders of failed nodes
@@ -46,7 +47,9 @@ type Store struct {
 	boot    string
 	results journal
 	history journal
-	known   results
+	checks  journal
+	known   keyed // results
+	passed  keyed // checks
 
 	mu      sync.Mutex // guards what follows
 	process string     // run/<process>, "" until the first write
@@ -82,6 +85,7 @@ func openBoot(dir, boot string) (*Store, error) {
 	s := &Store{dir: dir, boot: fileName(boot), synced: time.Now(), indexes: map[Digest]*Index{}}
 	s.results = journal{store: s, name: "results"}
 	s.history = journal{store: s, name: "history"}
+	s.checks = journal{store: s, name: "checks"}
 	for _, step := range []func() error{s.create, s.reclaim, s.recover} {
 		if err := step(); err != nil {
 			s.Close()
@@ -164,6 +168,7 @@ func (s *Store) Close() error {
 	// A journal that could not be compacted works as before.
 	s.results.compact(1)
 	s.history.compact(boundHistory)
+	s.checks.compact(1)
 	err := errors.Join(s.syncErr, s.Sync())
 	s.mu.Lock()
 	defer s.mu.Unlock()

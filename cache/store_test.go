@@ -125,6 +125,14 @@ func TestStore(t *testing.T) {
 		t.Errorf("durations: %v", got)
 	}
 
+	if s.Checked(key) {
+		t.Error("a check before it is put")
+	}
+	check(t, s.PutChecked(key, "//a b:ü"))
+	if !s.Checked(key) || s.Checked(none) {
+		t.Errorf("checked: %v, another key: %v", s.Checked(key), s.Checked(none))
+	}
+
 	var records []Record
 	for i := range 11 {
 		r := Record{Label: "//x", Key: key, Status: "executed", Seconds: float64(i), CPU: .5, Log: d, Layer: l,
@@ -388,6 +396,22 @@ func TestJournalCompact(t *testing.T) {
 	}
 	if r, ok := other.Result(key); !ok || r.Seconds != 19 {
 		t.Errorf("after the journal was replaced: %v", r.Seconds)
+	}
+
+	// What it did not know of is read when it is asked for, from the journal of checks as well.
+	if other.Checked(key) {
+		t.Error("checked before it is put")
+	}
+	s = openStore(t, dir)
+	for range 20 {
+		check(t, s.PutChecked(key, strings.Repeat("l", 1<<20)))
+	}
+	check(t, s.Close())
+	if fi, err := os.Stat(filepath.Join(dir, "checks")); err != nil || fi.Size() > 2<<20 {
+		t.Errorf("not compacted: %v, %v", fi.Size(), err)
+	}
+	if !other.Checked(key) {
+		t.Error("what another process has put is not known")
 	}
 }
 

@@ -23,6 +23,8 @@ type Node struct {
 	Contents []int32 // nodes whose layers a rootfs or image holds, or the members of a group
 	Inputs   []int32 // all of these, once each: what must be done before the node
 
+	Libraries []int32 // nodes of Root whose libraries are the platform's, see Guard
+
 	edges []edge // as declared
 }
 
@@ -68,6 +70,7 @@ func Analyze(ws *load.Workspace, rules []Rule, exec load.Exec, roots []load.Conf
 	}
 	a.graph.close()
 	a.diags = append(a.diags, a.graph.checkCycles()...)
+	a.diags = append(a.diags, a.graph.checkContents()...)
 	return a.graph, a.diags
 }
 
@@ -114,7 +117,11 @@ func (a *analyzer) analyze(n *Node) {
 				a.resolveError(n, e, err)
 				continue
 			}
-			n.edges = append(n.edges, edge{edgeKind(kind), a.node(c), e.Range})
+			id := a.node(c)
+			n.edges = append(n.edges, edge{edgeKind(kind), id, e.Range})
+			if edgeKind(kind) == rootEdge && step.Guard != nil && slices.Contains(step.Guard.Libraries, e.Label) {
+				n.Libraries = append(n.Libraries, id)
+			}
 		}
 	}
 }

@@ -177,6 +177,8 @@ type nodeState struct {
 	result  cache.Result
 	known   bool // result is the node's
 	planned bool // a dry run: the node would run, or something that it needs would
+	// unchecked: result is the node's, but the guard has not seen the layer under the policy of today.
+	unchecked bool
 
 	presence sync.Mutex // held while the layer is made present
 }

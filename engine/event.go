@@ -48,7 +48,7 @@ const (
 	Executed Status = "executed" // its action ran
 	Cached   Status = "cached"   // its result was known
 	Pulled   Status = "pulled"   // its result came from a remote cache
-	Failed   Status = "failed"   // its action ran and failed
+	Failed   Status = "failed"   // its action ran and failed, or its output did not pass the guard
 	Skipped  Status = "skipped"  // something that it needs failed
 	Planned  Status = "planned"  // a dry run: it would run, or may be cut off by equal inputs
 	Grouped  Status = "grouped"  // a group: its members are done

@@ -46,6 +46,10 @@ func (x *execution) Lookup(id int32) (bool, error) {
 		return false, nil
 	}
 	if result, ok := x.Store.Result(st.key); ok {
+		st.result = result
+		if st.unchecked = !x.DryRun && !x.checked(id); st.unchecked {
+			return false, nil
+		}
 		x.known(id, result, Cached)
 		return true, nil
 	}
@@ -75,8 +79,16 @@ func (x *execution) known(id int32, r cache.Result, status Status) {
 	x.emit(ev)
 }
 
-// Prepare fetches the node's sources and makes the layers of its inputs present.
+// Prepare brings in what Run needs: for a check of a known result that is nothing.
 func (x *execution) Prepare(ctx context.Context, id int32) error {
+	if x.nodes[id].unchecked {
+		return nil
+	}
+	return x.prepare(ctx, id)
+}
+
+// prepare fetches the node's sources and makes the layers of its inputs present.
+func (x *execution) prepare(ctx context.Context, id int32) error {
 	if err := x.fetch(ctx, x.graph.Nodes[id]); err != nil {
 		return &SourceError{err}
 	}
@@ -102,7 +114,7 @@ func (x *execution) present(ctx context.Context, id int32) error {
 	}
 	before := st.result.Layer
 	x.emit(Event{Event: EventWarning, Label: n.Label, Message: "its layer is gone from the store and is built again"})
-	if err := x.Prepare(ctx, id); err != nil {
+	if err := x.prepare(ctx, id); err != nil {
 		return err
 	}
 	result, err := x.execute(ctx, id)
@@ -116,7 +128,7 @@ func (x *execution) present(ctx context.Context, id int32) error {
 	return nil
 }
 
-// Run executes the node, unless another process did so meanwhile.
+// Run executes the node, unless another process did so meanwhile, and has the guard check what came out.
 func (x *execution) Run(ctx context.Context, id int32) error {
 	st := &x.nodes[id]
 	unlock, err := x.Store.Lock(ctx, st.key.Hex())
@@ -124,15 +136,19 @@ func (x *execution) Run(ctx context.Context, id int32) error {
 		return err
 	}
 	defer unlock()
-	if result, ok := x.Store.Result(st.key); ok && !x.Force {
-		x.known(id, result, Cached)
-		return nil
+	status := Cached
+	result, ok := x.Store.Result(st.key)
+	if !ok || x.Force && !st.unchecked {
+		status = Executed
+		if result, err = x.execute(ctx, id); err != nil {
+			return err
+		}
 	}
-	result, err := x.execute(ctx, id)
-	if err != nil {
+	st.result = result
+	if err := x.check(ctx, id); err != nil {
 		return err
 	}
-	x.known(id, result, Executed)
+	x.known(id, result, status)
 	return nil
 }
 
@@ -162,7 +178,7 @@ func (x *execution) Skip(id, cause int32) {
 	x.emit(Event{Event: EventFinished, Label: label, Status: Skipped, Message: why})
 }
 
-// A NodeError is the failure of a node's own action.
+// A NodeError is the failure of a node's own action, or of its output before the guard.
 type NodeError struct {
 	Reason  string // "exit status 2", "timed out after 1h0m0s", …
 	Phase   string

@@ -54,6 +54,7 @@ type Step struct {
 	Contents []Edge // what an image or rootfs holds, with its runtime
 
 	Seed    *Seed  // for builtins unpack-debs and unpack-image
+	Guard   *Guard // what the output is checked for; nil: nothing
 	Deliver string // what build writes to out/: "", "tar.zst" or "oci"
 
 	Timeout, Silence time.Duration // 0: none
@@ -88,7 +89,7 @@ func (t *Target) Errorf(r hcl.Range, format string, args ...any) {
 // commonAttributes are the attributes of every rule kind that runs a script.
 var commonAttributes = []string{
 	"deps", "tools", "runtime", "stage", "profiles", "bootstrap", "env", "vars", "patches", "sources",
-	"timeout", "silence", "drop", "attrs", "replaces",
+	"timeout", "silence", "drop", "attrs", "replaces", "allow",
 }
 
 // Attributes reads the block's attributes; names and block types beyond those given
@@ -185,6 +186,7 @@ func (t *Target) common(step *Step, a *load.Attrs) {
 	step.Silence = time.Duration(a.Int("silence")) * time.Second
 	step.Patches = t.patches(a)
 	step.Sources = t.sources(a)
+	step.Guard = t.guard(a)
 	for path, reason := range a.StringMap("replaces") {
 		if reason == "" {
 			a.Errorf("replaces", "replaces %q gives no reason; write why this package may hide the other's file", path)

@@ -291,3 +291,48 @@ func hostHandlers(t *testing.T) string {
 	}
 	return strings.Join(names, " ")
 }
+
+// TestGuard: what the seed's compiler made, and a library of the seed's, do not pass where another compiler is the
+// stage's and the seed's libraries are not the platform's. Where they are, they pass.
+func TestGuard(t *testing.T) {
+	ws := copyWorkspace(t)
+	store := filepath.Join(t.TempDir(), "store")
+	write(t, filepath.Join(ws, "packages/planted/package.hcl"), `package "planted" {
+  script "library" {
+    script = <<-SH
+      mkdir -p /out/usr/lib
+      cp /usr/lib/x86_64-linux-gnu/libc.a /out/usr/lib/libx.a
+    SH
+  }
+  script "object" {
+    script = <<-SH
+      mkdir -p /out/usr/lib
+      echo 'int x;' > x.c
+      gcc -c -o /out/usr/lib/x.o x.c
+      gcc -g -gz=zlib -c -o /out/usr/lib/debug.o x.c
+    SH
+    allow = [{ path = "usr/lib/debug.o", value = "/build/src", reason = "debugging information for the test" }]
+  }
+}
+`)
+	build(t, store, ws, "//planted/library:amd64-seed", "//planted/object:amd64-seed")
+
+	profile := filepath.Join(ws, "profiles/seed/profile.hcl")
+	edit(t, profile, "GCC: (Debian 12.2.0-14+deb12u1) 12.2.0", "GCC: (vfsb) 14.2.0")
+	edit(t, profile, "      libraries ", "      # libraries ")
+	edit(t, filepath.Join(ws, "packages/planted/package.hcl"), "    allow = ", "    # allow = ")
+	out, err := exec.Command(vfsb, "--store", store, "-C", ws, "build", "-k", "//planted/library:amd64-seed", "//planted/object:amd64-seed").CombinedOutput()
+	if err == nil {
+		t.Error("what is planted passes")
+	}
+	for _, want := range []string{
+		`usr/lib/libx.a: "//seed/usr/lib/x86_64-linux-gnu/libc.a" is the same file`,
+		`usr/lib/x.o: "GCC: (Debian 12.2.0-14+deb12u1) 12.2.0" is another compiler`,
+		`usr/lib/debug.o: "/build/src" leads to the build folder`,
+		"1 cached, 2 failed",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the guard does not say %s:\n%s", want, out)
+		}
+	}
+}

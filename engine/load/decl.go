@@ -81,9 +81,20 @@ type Stage struct {
 	Root, Tools, Deps []string // labels, resolved at the node's platform
 	Vars              map[string]any
 	Env               map[string]string
+	Guard             *Guard // nil: what the stage makes is not checked
 	Range             hcl.Range
 
 	body hcl.Body
+}
+
+// A Guard says what the outputs of a stage are checked for: that they are the platform's alone.
+type Guard struct {
+	Compiler    string            // what the .comment section of compiled code says
+	Interpreter string            // of the platform's programs
+	LibraryPath []string          // absolute folders in which the platform's loader looks for libraries
+	Libraries   []string          // labels of the stage's root whose libraries are the platform's
+	Forbidden   map[string]string // absolute paths that exist only during a build, and what they are
+	Range       hcl.Range
 }
 
 // A Platform is an architecture with a C library, in a profile.

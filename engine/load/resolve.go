@@ -140,21 +140,24 @@ func (r *Resolver) stage(profile *Profile, p *Platform, name string) (*Stage, er
 	if declared == nil {
 		return nil, fmt.Errorf("profile %q has no stage %q; it has %s", profile.Name, name, strings.Join(profile.StageNames, ", "))
 	}
-	schema := &hcl.BodySchema{}
-	for _, a := range []string{"summary", "root", "tools", "deps", "vars", "env"} {
-		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: a})
-	}
-	content, diags := declared.body.Content(schema)
-	a := NewAttrs(content.Attributes, evalContext(map[string]any{
+	ctx := evalContext(map[string]any{
 		"profile": profile.Name, "stage": name, "platform": platformVars(p),
 		"exec": map[string]any{"arch": r.exec.Arch, "triplet": r.exec.Triplet},
-	}))
+	})
+	l := &loader{}
+	a, blocks := l.content(declared.body, ctx, []string{"summary", "root", "tools", "deps", "vars", "env"}, hcl.BlockHeaderSchema{Type: "guard"})
 	s := &Stage{
 		Name: name, Range: declared.Range, Summary: a.String("summary"),
 		Root: a.Strings("root"), Tools: a.Strings("tools"), Deps: a.Strings("deps"), Env: a.StringMap("env"),
 	}
 	s.Vars, _ = a.Any("vars").(map[string]any)
-	if diags = append(diags, a.Diags...); diags.HasErrors() {
+	for _, b := range blocks {
+		if s.Guard != nil {
+			l.errorf(b.DefRange, "stage %q has two guards; keep one", name)
+		}
+		s.Guard = l.guard(b, ctx, s.Root)
+	}
+	if diags := append(l.diags, a.Diags...); diags.HasErrors() {
 		return nil, diags
 	}
 	r.stages[key] = s

@@ -28,6 +28,7 @@ package "gcc" {
     tools     = ["//binutils/cross", "//gcc/cross"]
     deps      = ["//linux-headers", "//musl/headers"]
     script    = "libgcc.sh.j2"
+    allow     = [{ path = "usr/lib/libgcc_s.so.1", value = "libc.so", reason = "musl is built after it, with it" }]
   }
 
   script "libstdcxx" {

@@ -45,6 +45,10 @@ package "ncurses" {
         tic=/build/obj/progs/tic
         export LD_LIBRARY_PATH=/build/obj/lib
       fi
+      {% if profile == "seed" %}
+      # Here the options of the linker name the sysroot. They are not for those who link with the library.
+      sed -i 's# -L/sysroot/usr/lib##; s# -Wl,-rpath-link,/sysroot/usr/lib##' /out/usr/bin/ncurses6-config /out/usr/lib/pkgconfig/*.pc
+      {% endif %}
       mkdir -p /out/usr/share/terminfo
       "$tic" -x -o /out/usr/share/terminfo -e \
         alacritty,ansi,dumb,foot,linux,rxvt-unicode-256color,screen,screen-256color,tmux,tmux-256color,vt100,vt102,vt220,xterm,xterm-256color,xterm-color,xterm-kitty \

@@ -46,5 +46,16 @@ profile "musl" {
       CC_FOR_BUILD     = "gcc"
       CFLAGS_FOR_BUILD = "-O1"
     }
+    guard {
+      compiler     = "GCC: (vfsb) 14.2.0"
+      interpreter  = "/lib/ld-musl-${platform.machine}.so.1"
+      library_path = ["/lib", "/usr/lib"]
+      forbidden = {
+        "/cross"                                              = "the cross tools"
+        "/lib/${replace(exec.triplet, "-pc-", "-")}"         = "the seed's libraries"
+        "/usr/lib/${replace(exec.triplet, "-pc-", "-")}"     = "the seed's libraries"
+        "/usr/include/${replace(exec.triplet, "-pc-", "-")}" = "the seed's headers"
+      }
+    }
   }
 }

@@ -32,6 +32,12 @@ profile "seed" {
       BUILD_CC     = "gcc"
       CC_FOR_BUILD = "gcc"
     })
+    guard {
+      compiler     = "GCC: (Debian ${platform.debian}) 12.2.0"
+      interpreter  = platform.interpreter
+      library_path = platform.library_path
+      libraries    = [platform.arch == exec.arch ? "//seed" : "//seed/${platform.arch}"]
+    }
   }
 }
 
@@ -43,6 +49,11 @@ platform "amd64-seed" {
   machine     = "x86_64"
   kernel_arch = "x86"
   emulator    = { package = "//qemu", program = "usr/bin/qemu-x86_64-static" }
+  vars = {
+    debian       = "12.2.0-14+deb12u1"
+    interpreter  = "/lib64/ld-linux-x86-64.so.2"
+    library_path = ["/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu"]
+  }
 }
 
 platform "arm64-seed" {
@@ -53,4 +64,10 @@ platform "arm64-seed" {
   machine     = "aarch64"
   kernel_arch = "arm64"
   emulator    = { package = "//qemu", program = "usr/bin/qemu-aarch64-static" }
+  # The cross compiler and its libraries are packages of their own, with a revision and a folder of their own.
+  vars = {
+    debian       = "12.2.0-14"
+    interpreter  = "/lib/ld-linux-aarch64.so.1"
+    library_path = ["/usr/lib", "/usr/aarch64-linux-gnu/lib"]
+  }
 }
