@@ -51,7 +51,7 @@ profile "musl" {
       interpreter  = "/lib/ld-musl-${platform.machine}.so.1"
       library_path = ["/lib", "/usr/lib"]
       forbidden = {
-        "/cross"                                              = "the cross tools"
+        "/cross"                                             = "the cross tools"
         "/lib/${replace(exec.triplet, "-pc-", "-")}"         = "the seed's libraries"
         "/usr/lib/${replace(exec.triplet, "-pc-", "-")}"     = "the seed's libraries"
         "/usr/include/${replace(exec.triplet, "-pc-", "-")}" = "the seed's headers"
