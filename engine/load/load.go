@@ -80,6 +80,17 @@ func sortDiagnostics(diags hcl.Diagnostics) {
 	})
 }
 
+// Files lists the HCL files of the workspace at root, relative to it and sorted.
+func Files(root string) []string {
+	var list []string
+	for _, pattern := range []string{"templates/*.hcl", "profiles/*/*.hcl", "packages/*/package.hcl"} {
+		names, _ := fs.Glob(os.DirFS(root), pattern)
+		list = append(list, names...)
+	}
+	sort.Strings(list)
+	return list
+}
+
 type loader struct {
 	ws        *Workspace
 	ruleNames []string
@@ -94,16 +105,12 @@ func (l *loader) errorf(r hcl.Range, format string, args ...any) {
 // read parses every *.hcl file of the workspace, in parallel, and reads the templates.
 func (l *loader) read() {
 	var templates []string
+	l.names = Files(l.ws.Root)
 	root := os.DirFS(l.ws.Root)
-	for _, pattern := range []string{"templates/*.hcl", "profiles/*/*.hcl", "packages/*/package.hcl"} {
-		names, _ := fs.Glob(root, pattern)
-		l.names = append(l.names, names...)
-	}
 	for _, pattern := range []string{"templates/*.j2", "packages/*/*.j2"} {
 		names, _ := fs.Glob(root, pattern)
 		templates = append(templates, names...)
 	}
-	sort.Strings(l.names)
 
 	files := make([]*hcl.File, len(l.names))
 	diags := make([]hcl.Diagnostics, len(l.names))
@@ -146,6 +153,10 @@ func parse(root, name string) (*hcl.File, hcl.Diagnostics) {
 	if err != nil {
 		return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name}, "%v", err)}
 	}
+	return parseText(name, text)
+}
+
+func parseText(name string, text []byte) (*hcl.File, hcl.Diagnostics) {
 	depth, line := 0, 1
 	for _, c := range text {
 		switch c {
