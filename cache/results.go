@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -108,6 +111,20 @@ func (k *results) get(key Digest) (Result, bool) {
 	}
 	r, err := parseResult(string(line))
 	return r, err == nil
+}
+
+// all is every result, as of the last refresh.
+func (k *results) all() iter.Seq[Result] {
+	return func(yield func(Result) bool) {
+		k.mu.RLock()
+		keys := slices.Collect(maps.Keys(k.at))
+		k.mu.RUnlock()
+		for _, key := range keys {
+			if r, ok := k.get(key); ok && !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // refresh reads what has been added to the journal, and reports whether that is anything.

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"vfsb/cache"
 )
 
 // lockVersion is the format of the lock file. A file of another version is refused.
@@ -92,6 +94,28 @@ func (l *Lock) Seeds() map[string][]Deb {
 		all[id] = slices.Clone(s.Debs)
 	}
 	return all
+}
+
+// Digests lists every source and every package of a seed.
+func (l *Lock) Digests() []cache.Digest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []cache.Digest
+	add := func(d cache.Digest, err error) {
+		if err != nil {
+			panic("BUG: " + err.Error()) // parse and the fetchers check entries
+		}
+		list = append(list, d)
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.sources)) {
+		add(l.sources[id].Digest())
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.seeds)) {
+		for _, d := range l.seeds[id].Debs {
+			add(d.Digest())
+		}
+	}
+	return list
 }
 
 // SetSeed records the packages of a seed. They are kept sorted by name.
