@@ -21,7 +21,7 @@ func (s *Store) PutBlob(r io.Reader) (Digest, error) {
 	return d, nil
 }
 
-// PutBytes stores b. It writes nothing if the store has it.
+// PutBytes stores b. It writes nothing if the store has it: who needs it then pins it first.
 func (s *Store) PutBytes(b []byte) (Digest, error) {
 	if d := DigestOf(b); s.HasBlob(d) {
 		return d, nil
@@ -37,6 +37,9 @@ func (s *Store) PutFile(path string) (Digest, error) {
 	}
 	defer f.Close()
 	d, err := DigestReader(f)
+	if err == nil {
+		err = s.Pin(nil, []Digest{d})
+	}
 	if err == nil && s.HasBlob(d) {
 		return d, nil
 	}
@@ -81,7 +84,7 @@ func (s *Store) AdoptFile(tmp string, d Digest) error {
 	if !fi.Mode().IsRegular() || fi.Size() != d.Size {
 		return fmt.Errorf("adopt blob: %s is not a file of %d bytes", tmp, d.Size)
 	}
-	if err := os.Chmod(tmp, 0o444); err != nil {
+	if err := errors.Join(os.Chmod(tmp, 0o444), s.Pin(nil, []Digest{d})); err != nil {
 		return fmt.Errorf("adopt blob: %w", err)
 	}
 	path := s.BlobPath(d)

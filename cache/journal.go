@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,6 +113,11 @@ func (j *journal) compact(keep int) error {
 	if !j.grown.Swap(false) {
 		return nil
 	}
+	return j.rewrite(keep, 2)
+}
+
+// rewrite leaves the newest keep lines of each subject, if that makes the journal smaller by more than the factor.
+func (j *journal) rewrite(keep, factor int) error {
 	tmp, err := j.store.temp(j.name)
 	if err != nil {
 		return err
@@ -123,10 +129,10 @@ func (j *journal) compact(keep int) error {
 	defer l.Close()
 	data, err := os.ReadFile(j.path())
 	if err != nil {
-		return err
+		return ignore(err, fs.ErrNotExist)
 	}
 	kept := newestLines(data, keep)
-	if len(kept) > len(data)/2 {
+	if len(kept)*factor >= len(data) {
 		return nil
 	}
 	defer os.Remove(tmp)

@@ -26,6 +26,9 @@ func (s *Store) CommitLayer(dir string, x *Index, tar Digest) (Layer, error) {
 }
 
 func (s *Store) commitLayer(dir string, l Layer, index []byte) error {
+	if err := s.Pin([]Layer{l}, nil); err != nil {
+		return err
+	}
 	if s.HasLayer(l) {
 		return Remove(dir)
 	}

@@ -21,6 +21,7 @@ var children = map[string]func(dir string) error{
 	"setcap":   childSetcap,
 	"remove":   childRemove,
 	"commits":  childCommits,
+	"collects": childCollects,
 	"puts":     childPuts,
 	"diskfull": childDiskFull,
 

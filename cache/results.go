@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,6 +95,21 @@ func (s *Store) Durations() map[string]float64 {
 		}
 	})
 	return m
+}
+
+// allResults is every result, as of the last time that the journal was read.
+func (s *Store) allResults() iter.Seq[Result] {
+	return func(yield func(Result) bool) {
+		s.known.mu.RLock()
+		keys := slices.Collect(maps.Keys(s.known.at))
+		s.known.mu.RUnlock()
+		for _, key := range keys {
+			line, ok := s.known.get(key)
+			if r, err := parseResult(string(line)); ok && err == nil && !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // find returns the fields of the newest line of key. If there is none it reads what other processes have added.

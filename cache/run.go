@@ -30,6 +30,18 @@ func (s *Store) NewRun(name string) (dir string, release func(), err error) {
 
 // temp returns a path, unused and never used again, in the folder of this process.
 func (s *Store) temp(name string) (string, error) {
+	dir, err := s.processDir()
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
+	return filepath.Join(dir, fmt.Sprintf("%d-%s", s.count, name)), nil
+}
+
+// processDir returns the folder of this process, which the first call makes.
+func (s *Store) processDir() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process == "" {
@@ -37,8 +49,7 @@ func (s *Store) temp(name string) (string, error) {
 			return "", err
 		}
 	}
-	s.count++
-	return filepath.Join(s.process, fmt.Sprintf("%d-%s", s.count, name)), nil
+	return s.process, nil
 }
 
 // startProcess makes and locks the folder of this process.
@@ -127,9 +138,16 @@ func (s *Store) FailedDir(label string) string {
 	return filepath.Join(s.dir, "failed", fileName(label))
 }
 
-// KeepFailed moves the run folder to FailedDir(label), in the place of the last one there, and returns that path.
-func (s *Store) KeepFailed(run, label string) (string, error) {
+// PinFailed keeps FailedDir(label), and what it needs, from being collected until this process closes the store.
+func (s *Store) PinFailed(label string) error { return s.pin("failed/" + fileName(label)) }
+
+// KeepFailed moves the run folder to FailedDir(label), in the place of the last one there, and returns that path. layers
+// and blobs are what is needed to enter it: they go after it only, see Collect.
+func (s *Store) KeepFailed(run, label string, layers []Layer, blobs []Digest) (string, error) {
 	dir := s.FailedDir(label)
+	if err := os.WriteFile(filepath.Join(run, pinsFile), nameLines(layers, blobs), 0o600); err != nil {
+		return "", fmt.Errorf("keep the failed %s: %w", label, err)
+	}
 	for range 10 { // another process may put its own there between the two steps
 		if err := s.discard(dir); err != nil {
 			return "", fmt.Errorf("keep the failed %s: %w", label, err)

@@ -85,3 +85,22 @@ func (s *Store) writeShipped(dir string, files map[string][]byte) error {
 	}
 	return os.Rename(tmp, dir)
 }
+
+// discardShipped removes what no running process has unpacked or uses; who needs it again writes it again.
+func (s *Store) discardShipped() error {
+	for _, name := range s.glob("shipped/*") {
+		l, err := tryLock(filepath.Join(s.dir, "locks", "@shipped-"+filepath.Base(name)))
+		if err != nil {
+			return err
+		}
+		if l == nil {
+			continue
+		}
+		err = s.discard(filepath.Join(s.dir, name))
+		l.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,12 +107,20 @@ func TestShipped(t *testing.T) {
 	if _, err := other.lockInternal("shipped-d", unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
 		t.Errorf("the folder is in use, and the lock on it: %v", err)
 	}
-	check(t, s.Close())
-	l, err := other.lockInternal("shipped-d", unix.LOCK_EX|unix.LOCK_NB)
-	if err != nil {
-		t.Fatalf("the folder is in use no more, and the lock on it: %v", err)
+	collected := func() bool {
+		t.Helper()
+		_, err := other.Collect(t.Context(), CollectOptions{})
+		check(t, err)
+		_, err = os.Stat(filepath.Join(s.Dir(), "shipped", "d"))
+		return errors.Is(err, fs.ErrNotExist)
 	}
-	l.Close()
+	if collected() {
+		t.Error("the folder was collected while it is in use")
+	}
+	check(t, s.Close())
+	if !collected() {
+		t.Error("the folder is in use no more, and was not collected")
+	}
 }
 
 // TestShippedMeanwhile: what another process has written while this one waited for its turn is taken, and not replaced

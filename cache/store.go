@@ -34,10 +34,12 @@ const syncInterval = 30 * time.Second
 //	history          journal: how each node's key was made
 //	checks           journal: which checks of layers have passed
 //	locks/           flock files
-//	run/<process>/   run folders and half-written files; the process holds a lock on run/<process>/lock
+//	run/<process>/   run folders and half-written files; the process holds a lock on run/<process>/lock, and what it
+//	                 needs of the store stands in run/<process>/pins
 //	failed/<label>/  run folders of failed nodes
 //	shipped/<name>/  what a program carries, as files
 //	unsynced/<boot>/ names of the layers and blobs that no sync has covered yet
+//	used/            what each build used last: names, and the file's time
 //
 // Things become visible by rename, whole or not at all. Nothing is synced to disk one by one: each new layer and blob is
 // first noted below unsynced/, with the boot's id, and Sync clears the notes. After a crash of the machine, Open checks
@@ -62,6 +64,9 @@ type Store struct {
 	syncErr error // of a sync in the background
 	syncs   sync.WaitGroup
 
+	pinning sync.Mutex // guards pinned, and the process's file of pins
+	pinned  map[string]bool
+
 	syncing   sync.Mutex   // held during a sync
 	handovers atomic.Int64 // of Lock
 
@@ -82,7 +87,7 @@ func openBoot(dir, boot string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{dir: dir, boot: fileName(boot), synced: time.Now(), indexes: map[Digest]*Index{}}
+	s := &Store{dir: dir, boot: fileName(boot), synced: time.Now(), pinned: map[string]bool{}, indexes: map[Digest]*Index{}}
 	s.results = journal{store: s, name: "results"}
 	s.history = journal{store: s, name: "history"}
 	s.checks = journal{store: s, name: "checks"}
@@ -120,7 +125,7 @@ func (s *Store) create() error {
 		return fmt.Errorf("its format is %.40q, this vfsb reads %q: use another folder, or remove this one",
 			strings.TrimSpace(string(b)), strings.TrimSpace(formatText))
 	}
-	for _, name := range []string{"blobs", "layers", "locks", "run", "failed", "unsynced", "shipped"} {
+	for _, name := range []string{"blobs", "layers", "locks", "run", "failed", "unsynced", "shipped", "used"} {
 		err := os.Mkdir(filepath.Join(s.dir, name), 0o700)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err

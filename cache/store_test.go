@@ -224,11 +224,11 @@ func TestRunFolders(t *testing.T) {
 
 	check(t, os.WriteFile(run+"/mark", []byte("first"), 0o600))
 	check(t, os.WriteFile(other+"/mark", []byte("second"), 0o600))
-	if kept, err := s.KeepFailed(run, "//a/b:c"); err != nil || kept != s.FailedDir("//a/b:c") {
+	if kept, err := s.KeepFailed(run, "//a/b:c", nil, nil); err != nil || kept != s.FailedDir("//a/b:c") {
 		t.Errorf("%s, %v", kept, err)
 	}
 	release()
-	kept, err := s.KeepFailed(other, "//a/b:c")
+	kept, err := s.KeepFailed(other, "//a/b:c", nil, nil)
 	check(t, err)
 	if b, err := os.ReadFile(kept + "/mark"); err != nil || string(b) != "second" {
 		t.Errorf("%q, %v", b, err)
@@ -549,6 +549,13 @@ func checkStore(t testing.TB, dir string) (results, layers int) {
 			t.Errorf("result %v: %+v, %v", key, r, ok)
 		}
 	}
+	return len(s.known.at), checkContent(t, s)
+}
+
+// checkContent reads every layer and blob, and returns the number of layers.
+func checkContent(t testing.TB, s *Store) (layers int) {
+	t.Helper()
+	dir := s.Dir()
 	entries, err := os.ReadDir(filepath.Join(dir, "layers"))
 	check(t, err)
 	for _, e := range entries {
@@ -580,5 +587,5 @@ func checkStore(t testing.TB, dir string) (results, layers int) {
 		}
 		return nil
 	}))
-	return len(s.known.at), len(entries)
+	return len(entries)
 }

@@ -135,8 +135,11 @@ func (x *execution) seedFiles(n *Node) ([]action.File, error) {
 
 func (x *execution) fetchSeed(ctx context.Context, n *Node) error {
 	if n.Step.Builtin == BuiltinImage {
-		_, err := x.Fetcher.FetchImage(ctx, x.imageSeed(n))
-		return err
+		layers, err := x.Fetcher.FetchImage(ctx, x.imageSeed(n))
+		if err != nil {
+			return err
+		}
+		return x.Store.Pin(nil, layers) // unpackSeed fetches again what was collected before this
 	}
 	seed := x.aptSeed(n)
 	debs, err := x.Fetcher.ResolveApt(ctx, seed)

@@ -38,6 +38,13 @@ func (x *execution) deliver(ctx context.Context) error {
 			if err := x.deliverFile(ctx, id, base+".tar.zst", stamps, x.writeTar); err != nil {
 				return err
 			}
+		case "":
+			if x.Store.HasLayer(st.result.Layer) {
+				break // without a pin: it is only pointed at
+			}
+			if err := x.present(ctx, id); err != nil {
+				return err
+			}
 		case DeliverOCI:
 			if err := x.deliverFile(ctx, id, base+".oci.tar", stamps, func(id int32, w io.Writer) error {
 				return artifact.WriteOCIArchive(w, x.Store.LayerDir(x.nodes[id].result.Layer))

@@ -93,6 +93,11 @@ func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 	}
+	if !o.DryRun {
+		if useErr := x.noteUse(); err == nil {
+			err = useErr
+		}
+	}
 	x.summary.Wall = time.Since(x.begun)
 	message := ""
 	if err != nil {
@@ -161,6 +166,7 @@ type execution struct {
 	weights []float64
 	nodes   []nodeState
 	entered *Node // not to be run: Enter opens it instead
+	needs   needs
 	summary Summary
 
 	mu       sync.Mutex // guards failures, skipped, summary and the calls of Notify
@@ -175,8 +181,9 @@ type execution struct {
 type nodeState struct {
 	key     cache.Digest
 	result  cache.Result
-	known   bool // result is the node's
-	planned bool // a dry run: the node would run, or something that it needs would
+	known   bool           // result is the node's
+	files   []cache.Digest // sources and patches
+	planned bool           // a dry run: the node would run, or something that it needs would
 	// unchecked: result is the node's, but the guard has not seen the layer under the policy of today.
 	unchecked bool
 
@@ -234,6 +241,9 @@ func (x *execution) emit(ev Event) {
 	ev.Time = time.Now()
 	if ev.Event == EventFinished {
 		x.summary.Count[ev.Status]++
+		if ev.Rebuilt {
+			x.summary.Count[Cached]--
+		}
 		x.summary.CPU += ev.CPU
 	}
 	if x.Notify != nil {

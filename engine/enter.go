@@ -75,11 +75,12 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 		}
 		return spec, release, nil
 	}
-	if err := x.Prepare(ctx, n.ID); err != nil {
-		return spec, release, err
-	}
 	a, err := x.action(n.ID)
 	if err != nil {
+		return spec, release, err
+	}
+	x.nodes[n.ID].files = fileDigests(a)
+	if err := x.Prepare(ctx, n.ID); err != nil {
 		return spec, release, err
 	}
 	r := &run{execution: x, node: n, action: a, dir: dir}

@@ -9,6 +9,7 @@ type Event struct {
 	Event   EventKind `json:"event"`
 	Label   string    `json:"label,omitempty"`
 	Status  Status    `json:"status,omitempty"`  // finished
+	Rebuilt bool      `json:"rebuilt,omitempty"` // finished: for the second time, since its layer was gone from the store
 	Key     string    `json:"key,omitempty"`     // finished
 	Layer   string    `json:"layer,omitempty"`   // finished
 	Seconds float64   `json:"seconds,omitempty"` // finished: wall time of the execution

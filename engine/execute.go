@@ -42,6 +42,7 @@ func (x *execution) Lookup(id int32) (bool, error) {
 		return false, err
 	}
 	st.key = a.Key()
+	st.files = fileDigests(a)
 	if x.Force && slices.Contains(x.graph.Roots, id) {
 		return false, nil
 	}
@@ -72,6 +73,7 @@ func (x *execution) plan(id int32) error {
 func (x *execution) known(id int32, r cache.Result, status Status) {
 	st := &x.nodes[id]
 	st.result, st.known = r, true
+	x.need([]cache.Layer{r.Layer}, nil)
 	ev := Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: status, Key: st.key.String(), Layer: r.Layer.Tar.String()}
 	if status == Executed {
 		ev.Seconds, ev.CPU = r.Seconds, r.CPU
@@ -89,6 +91,10 @@ func (x *execution) Prepare(ctx context.Context, id int32) error {
 
 // prepare fetches the node's sources and makes the layers of its inputs present.
 func (x *execution) prepare(ctx context.Context, id int32) error {
+	x.need(nil, x.inputs(id))
+	if err := x.pin(); err != nil {
+		return err
+	}
 	if err := x.fetch(ctx, x.graph.Nodes[id]); err != nil {
 		return &SourceError{err}
 	}
@@ -106,6 +112,9 @@ func (x *execution) present(ctx context.Context, id int32) error {
 	n, st := x.graph.Nodes[id], &x.nodes[id]
 	if n.Step == nil {
 		return nil
+	}
+	if err := x.pin(); err != nil {
+		return err
 	}
 	st.presence.Lock()
 	defer st.presence.Unlock()
@@ -125,6 +134,8 @@ func (x *execution) present(ctx context.Context, id int32) error {
 		return fmt.Errorf("%s is not reproducible: its lost layer %s came out as %s; run the build again, which goes on from the new layer",
 			n.Label, before.Tar.Hex()[:12], result.Layer.Tar.Hex()[:12])
 	}
+	x.emit(Event{Event: EventFinished, Label: n.Label, Status: Executed, Rebuilt: true, Key: st.key.String(), Layer: before.Tar.String(),
+		Seconds: result.Seconds, CPU: result.CPU})
 	return nil
 }
 

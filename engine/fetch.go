@@ -38,6 +38,7 @@ func (e *Engine) Fetch(ctx context.Context, g *Graph, notify func(Event)) (int, 
 		})
 	}
 	group.Wait()
+	failures = append(failures, e.Store.Use("fetch "+e.Workspace.Root, nil, e.Fetcher.Lock.Digests()))
 	return int(count.Load()), errors.Join(failures...)
 }
 

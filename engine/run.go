@@ -243,7 +243,13 @@ func (r *run) keep(cause error) error {
 	if err := os.WriteFile(filepath.Join(r.dir, keptSpec), text, 0o600); err != nil {
 		return errors.Join(cause, err)
 	}
-	if _, err := r.Store.KeepFailed(r.dir, r.node.Label); err != nil {
+	var layers []cache.Layer
+	for _, m := range r.action.Mounts {
+		for _, l := range m.Layers {
+			layers = append(layers, cache.Layer{Tar: l.Tar})
+		}
+	}
+	if _, err := r.Store.KeepFailed(r.dir, r.node.Label, layers, r.inputs(r.node.ID)); err != nil {
 		return errors.Join(cause, err)
 	}
 	failed.Kept = true
@@ -253,10 +259,13 @@ func (r *run) keep(cause error) error {
 // KeptSpec reads how to enter the kept folder of a failed node.
 func KeptSpec(store *cache.Store, label string) (sandbox.Spec, error) {
 	var spec sandbox.Spec
+	if err := store.PinFailed(label); err != nil {
+		return spec, err
+	}
 	dir := store.FailedDir(label)
 	text, err := os.ReadFile(filepath.Join(dir, keptSpec))
 	if errors.Is(err, os.ErrNotExist) {
-		return spec, fmt.Errorf("no failed run of %s is kept; build it first (without --keep-failed=false)", label)
+		return spec, fmt.Errorf("no failed run of %s is kept; build it first (without --no-keep-failed)", label)
 	}
 	if err != nil {
 		return spec, err

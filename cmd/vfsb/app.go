@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -84,6 +85,11 @@ func (a *app) workspace(store *cache.Store) (*load.Workspace, error) {
 
 // diagnose prints diagnostics; they are an error if one of them is.
 func (a *app) diagnose(ws *load.Workspace, diags hcl.Diagnostics) error {
+	return a.diagnoseIn(diags, ws.PrintDiagnostics)
+}
+
+// diagnoseIn prints diagnostics with print, which knows the files that they are about.
+func (a *app) diagnoseIn(diags hcl.Diagnostics, print func(io.Writer, hcl.Diagnostics, uint, bool) error) error {
 	if len(diags) == 0 {
 		return nil
 	}
@@ -91,13 +97,21 @@ func (a *app) diagnose(ws *load.Workspace, diags hcl.Diagnostics) error {
 	if err != nil {
 		width = 0
 	}
-	if err := ws.PrintDiagnostics(os.Stderr, diags, uint(width), a.colors(os.Stderr)); err != nil {
+	if err := print(os.Stderr, diags, uint(width), a.colors(os.Stderr)); err != nil {
 		return err
 	}
 	if diags.HasErrors() {
 		return exitError{exitUsage}
 	}
 	return nil
+}
+
+// within is the path of name, which may be relative to dir.
+func within(dir, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(dir, name)
 }
 
 // storeDir is the folder of the store.

@@ -81,6 +81,11 @@ func (l *lines) count(ev engine.Event) {
 	case engine.EventFinished:
 		l.done++
 		switch ev.Status {
+		case engine.Executed:
+			if ev.Rebuilt { // it counts as cached already
+				l.done--
+				l.cached--
+			}
 		case engine.Cached, engine.Pulled:
 			l.cached++
 		case engine.Failed:

@@ -20,7 +20,7 @@ import (
 // Exit codes.
 const (
 	exitOK          = 0
-	exitFailed      = 1  // a node failed
+	exitFailed      = 1  // a node failed, or what a verb was asked to check does not hold
 	exitUsage       = 2  // wrong flags or labels, or errors in the workspace's declarations
 	exitSource      = 5  // a source cannot be had, or is not what its digest says
 	exitInterrupted = 8  // interrupted; nothing is lost
@@ -117,7 +117,8 @@ func newRoot() *cobra.Command {
 	})
 	a.flags(root.PersistentFlags())
 	for _, verb := range []func(*app) *cobra.Command{
-		buildVerb, doctorVerb, explainVerb, fetchVerb, graphVerb, initVerb, logVerb, overrideVerb, queryVerb, renderVerb, seedVerb, shellVerb, versionVerb,
+		buildVerb, doctorVerb, explainVerb, fetchVerb, fmtVerb, gcVerb, graphVerb, initVerb, logVerb, overrideVerb,
+		queryVerb, renderVerb, seedVerb, shellVerb, versionVerb, whyVerb,
 	} {
 		command := verb(a)
 		args := command.Args

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -127,6 +129,60 @@ func TestKillAnywhere(t *testing.T) {
 	}
 	if kills < 10 {
 		t.Errorf("only %d of 25 builds were killed", kills)
+	}
+	equalDigests(t, digests(t, build(t, store, "-C", ws, "//...:amd64")), clean)
+	verifyStore(t, store, clean)
+	if left, _ := filepath.Glob(filepath.Join(store, "run", "*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestCollectDuringBuilds removes all that may go, again and again, while two processes build; every other gc is killed.
+// No build fails, and each comes to the digests of an undisturbed one.
+func TestCollectDuringBuilds(t *testing.T) {
+	ws := workspace(t, 8)
+	clean := digests(t, build(t, filepath.Join(t.TempDir(), "clean"), "-C", ws, "//...:amd64"))
+
+	store := filepath.Join(t.TempDir(), "store")
+	var rebuilt atomic.Int64
+	var builds sync.WaitGroup
+	for range 2 {
+		builds.Go(func() {
+			for rebuilt.Load() < 30 && !t.Failed() {
+				cmd := exec.Command("vfsb", "--store", store, "-C", ws, "build", "--json", "-j", "2", "//...:amd64")
+				var stderr strings.Builder
+				cmd.Stderr = &stderr
+				out, err := cmd.Output()
+				if err != nil {
+					t.Errorf("%v\n%s\n%s", err, stderr.String(), out)
+					return
+				}
+				rebuilt.Add(int64(strings.Count(string(out), `"rebuilt":true`)))
+				equalDigests(t, digests(t, out), clean)
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { builds.Wait(); close(ended) }()
+	for i, running := 0, true; running; i++ {
+		cmd := exec.Command("vfsb", "--store", store, "-C", ws, "gc", "--max-size", "1", "--current", "--sources")
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 1 {
+			time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
+			cmd.Process.Kill()
+		}
+		if err := cmd.Wait(); err != nil && i%2 == 0 {
+			t.Errorf("gc: %v\n%s", err, out.String())
+		}
+		select {
+		case <-ended:
+			running = false
+		default:
+		}
 	}
 	equalDigests(t, digests(t, build(t, store, "-C", ws, "//...:amd64")), clean)
 	verifyStore(t, store, clean)

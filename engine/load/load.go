@@ -62,6 +62,17 @@ func sortDiagnostics(diags hcl.Diagnostics) {
 	})
 }
 
+// Files lists the HCL files of the workspace at root, relative to it and sorted.
+func Files(root string) []string {
+	var list []string
+	for _, pattern := range []string{"templates/*.hcl", "profiles/*/*.hcl", "packages/*/package.hcl"} {
+		names, _ := fs.Glob(os.DirFS(root), pattern)
+		list = append(list, names...)
+	}
+	sort.Strings(list)
+	return list
+}
+
 type loader struct {
 	ws        *Workspace
 	ruleNames []string
@@ -121,6 +132,10 @@ func parse(dir, path, name string) (*hcl.File, hcl.Diagnostics) {
 	if err != nil {
 		return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name}, "%v", err)}
 	}
+	return parseText(name, text)
+}
+
+func parseText(name string, text []byte) (*hcl.File, hcl.Diagnostics) {
 	depth, line := 0, 1
 	for _, c := range text {
 		switch c {

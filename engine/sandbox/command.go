@@ -151,7 +151,7 @@ func (p *pid1) start() (pid int, err error) {
 }
 
 // keepNice makes `nice vfsb build` nice: the command's session is a group of its own to the kernel's autogrouping, which
-// starts at 0 whatever the nice value of its processes. Where there is no autogrouping there is no file, and no need.
+// starts at 0 whatever the nice value of its processes. (It does for the command's first moment.) Where there is no autogrouping there is no file, and no need.
 func keepNice(pid int) {
 	priority, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 less the nice value
 	if err != nil || priority >= 20 {

@@ -89,6 +89,28 @@ func (f *Fetcher) imageLayers(ctx context.Context, s ImageSeed, from imageOrigin
 	return layers, nil
 }
 
+// StoredImage lists what the store has of an image: its manifests, and the layers that they name.
+func (f *Fetcher) StoredImage(s ImageSeed) (list []cache.Digest) {
+	rest := []string{strings.TrimPrefix(s.Digest, "sha256:")}
+	seen := map[string]bool{}
+	for ; len(rest) > 0; rest = rest[1:] {
+		d, ok := f.Store.FindBlob(rest[0])
+		if !ok || seen[rest[0]] {
+			continue
+		}
+		seen[rest[0]] = true
+		list = append(list, d)
+		m, _, err := f.readManifest(d)
+		if err != nil {
+			continue
+		}
+		for _, part := range append(m.Manifests, m.Layers...) {
+			rest = append(rest, part.Digest.Hex)
+		}
+	}
+	return list
+}
+
 // manifest is what an image's manifest and an index have together.
 type manifest struct {
 	Manifests []v1.Descriptor `json:"manifests"`

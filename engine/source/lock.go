@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"vfsb/cache"
 )
 
 // lockVersion is the format of the lock file. A file of another version is refused.
@@ -125,6 +127,30 @@ func (l *Lock) Seeds() map[string][]Deb {
 		}
 	}
 	return all
+}
+
+// Digests lists every source and every package of a seed, those of imported folders too.
+func (l *Lock) Digests() []cache.Digest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []cache.Digest
+	add := func(d cache.Digest, err error) {
+		if err != nil {
+			panic("BUG: " + err.Error()) // parse and the fetchers check entries
+		}
+		list = append(list, d)
+	}
+	for _, from := range l.all() {
+		for _, id := range slices.Sorted(maps.Keys(from.sources)) {
+			add(from.sources[id].Digest())
+		}
+		for _, id := range slices.Sorted(maps.Keys(from.seeds)) {
+			for _, d := range from.seeds[id].Debs {
+				add(d.Digest())
+			}
+		}
+	}
+	return list
 }
 
 // SetSeed records the packages of a seed, unless they hold anyway. They are kept sorted by name.
