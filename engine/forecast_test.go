@@ -30,6 +30,9 @@ func TestLongestPath(t *testing.T) {
 			t.Errorf("%v: %v, want %v", c.seconds, got, c.want)
 		}
 	}
+	if got := needing(nil, []int32{0, 2}, []int32{0}).LongestPath(make([]float64, 3)); fmt.Sprint(got) != "[0 2 1]" {
+		t.Errorf("%v is not the path with most nodes", got)
+	}
 	if got := needing().LongestPath(nil); len(got) != 0 {
 		t.Errorf("a path %v through nothing", got)
 	}
@@ -57,6 +60,7 @@ func TestMakespan(t *testing.T) {
 		{"the whole is done", fan, make([]float64, 5), nil, 1, 0},
 		{"nothing runs yet", needing(nil, nil, nil), []float64{3, 3, 6}, nil, 2, 6},
 		{"what runs does not give way", needing(nil, nil, nil), []float64{3, 3, 6}, []int32{0, 1}, 2, 9},
+		{"what runs is not run again", needing(nil, nil, nil), []float64{3, 3, 6}, []int32{0, 1}, 1, 9},
 	} {
 		if got := c.g.Makespan(c.seconds, c.running, c.jobs); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
