@@ -240,5 +240,5 @@ func (x *execution) fetchProgress(p source.Progress) {
 		x.emit(Event{Event: EventWarning, Label: p.ID, Message: p.Note})
 		return
 	}
-	x.emit(Event{Event: EventFetch, Label: p.ID, Bytes: p.Done, Total: p.Total})
+	x.emit(Event{Event: EventFetch, Label: p.ID, URL: p.URL, Bytes: p.Done, Total: p.Total})
 }

@@ -346,6 +346,7 @@ func (x *execution) execute(ctx context.Context, id int32) (cache.Result, error)
 	}
 	defer release()
 	x.emit(Event{Event: EventRunning, Label: n.Label})
+	defer x.emit(Event{Event: EventStopped, Label: n.Label})
 	began := time.Now()
 
 	r := &run{execution: x, node: n, action: a, key: x.nodes[id].key, dir: dir}

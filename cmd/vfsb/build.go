@@ -15,7 +15,7 @@ import (
 func buildVerb(app *app) *cobra.Command {
 	var o engine.Options
 	var asJSON, noKeep bool
-	var progress string
+	var progress, traceFile string
 	cmd := &cobra.Command{
 		Use:   "build LABEL…",
 		Short: "Build what the labels name, and everything that it needs",
@@ -35,8 +35,20 @@ func buildVerb(app *app) *cobra.Command {
 				}
 				o.KeepFailed = !noKeep
 				o.Notify = show.event
+				save := func() error { return nil }
+				if traceFile != "" {
+					t, err := newTrace(traceFile, g, labels)
+					if err != nil {
+						return err
+					}
+					o.Notify = func(ev engine.Event) { show.event(ev); t.event(ev) }
+					save = t.save
+				}
 				summary, err := e.Build(cmd.Context(), g, o)
 				show.close()
+				if saveErr := save(); err == nil {
+					err = saveErr
+				}
 				if summary != nil && !asJSON {
 					printSummary(app, o, summary, err)
 				}
@@ -57,6 +69,7 @@ func buildVerb(app *app) *cobra.Command {
 	f.BoolVar(&noKeep, "no-keep-failed", false, "do not keep a failed node's folder for vfsb shell --failed")
 	f.DurationVar(&o.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
 	f.StringVar(&o.Out, "out", "", "`DIR` for artifacts (default: out in the workspace)")
+	f.StringVar(&traceFile, "trace", "", "write what ran when to `FILE`, for ui.perfetto.dev or about:tracing")
 	f.BoolVar(&asJSON, "json", false, "print an event a line on standard output")
 	f.StringVar(&progress, "progress", "auto", "auto, tty, plain or none")
 	return cmd

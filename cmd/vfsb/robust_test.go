@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -318,7 +319,8 @@ func TestInterrupt(t *testing.T) {
 	ws := workspace(t, 2)
 	writePackage(t, ws, "forever", "  script {\n    deps = [\"//n1\"]\n    script = \"echo begun; sleep 1000\"\n  }\n")
 	store := filepath.Join(t.TempDir(), "store")
-	cmd := exec.Command("vfsb", "--store", store, "-C", ws, "build", "--json", "//forever")
+	trace := filepath.Join(t.TempDir(), "trace.json")
+	cmd := exec.Command("vfsb", "--store", store, "-C", ws, "build", "--json", "--trace", trace, "//forever")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -339,6 +341,9 @@ func TestInterrupt(t *testing.T) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted {
 		t.Errorf("ended with %v; want exit code %d", err, exitInterrupted)
+	}
+	if got := on(readTrace(t, trace), jobTrack, loadTrack); !slices.Contains(got, "//forever@build:amd64 <nil>") {
+		t.Errorf("the node that was interrupted is not in the trace: %q", got)
 	}
 	if out := string(build(t, store, "-C", ws, "//n1")); strings.Contains(out, `"executed"`) {
 		t.Errorf("what was finished before the interrupt is lost:\n%s", out)
