@@ -18,6 +18,7 @@ type Event struct {
 	Log     string    `json:"log,omitempty"`     // finished: path of the log
 	Tail    []string  `json:"tail,omitempty"`    // failed: the log's last lines
 	Code    int       `json:"code,omitempty"`    // failed: exit code
+	Kept    bool      `json:"kept,omitempty"`    // failed: `vfsb shell --failed` opens its folder
 	Path    string    `json:"path,omitempty"`    // delivered
 	URL     string    `json:"url,omitempty"`     // fetch
 	Bytes   int64     `json:"bytes,omitempty"`   // fetch, delivered

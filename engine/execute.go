@@ -144,7 +144,7 @@ func (x *execution) Fail(id int32, err error) {
 	}
 	var failed *NodeError
 	if errors.As(err, &failed) {
-		ev.Phase, ev.Log, ev.Tail, ev.Code, ev.Seconds = failed.Phase, failed.Log, failed.Tail, failed.Code, failed.Seconds
+		ev.Phase, ev.Log, ev.Tail, ev.Code, ev.Seconds, ev.Kept = failed.Phase, failed.Log, failed.Tail, failed.Code, failed.Seconds, failed.Kept
 	}
 	x.emit(ev)
 }

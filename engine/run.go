@@ -181,7 +181,7 @@ func (r *run) openLog(cancel context.CancelCauseFunc) (*logFile, error) {
 					l.phase = name
 					line = "==> " + name
 					r.emit(Event{Event: EventPhase, Label: r.node.Label, Phase: name})
-				} else if time.Since(shown) > 100*time.Millisecond {
+				} else if lines.Buffered() == 0 || time.Since(shown) > 100*time.Millisecond { // of what comes at once, the last
 					shown = time.Now()
 					r.emit(Event{Event: EventOutput, Label: r.node.Label, Message: line})
 				}

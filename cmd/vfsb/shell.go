@@ -34,7 +34,7 @@ inside is thrown away, except with --failed.`,
 						return usageError{err}
 					}
 				} else {
-					show, err := app.display(progress, false)
+					show, err := app.display(cmd.Context(), progress, g, nil)
 					if err != nil {
 						return err
 					}
@@ -64,7 +64,7 @@ inside is thrown away, except with --failed.`,
 		},
 	}
 	cmd.Flags().BoolVar(&failed, "failed", false, "enter the kept folder of the node's failed run")
-	cmd.Flags().StringVar(&progress, "progress", "auto", "auto, tty, plain or none")
+	cmd.Flags().StringVar(&progress, "progress", "auto", progressUsage)
 	return cmd
 }
 
