@@ -18,17 +18,19 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// A screen is as much of a terminal as the display uses.
+// A screen is as much of a terminal as the display uses, and strict.
 type screen struct {
+	t             *testing.T
 	width, height int
 	history       []string // rows that have scrolled away
 	rows          [][]rune // cells; the second one of a wide letter is 0
+	folded        []bool   // by row: it goes on in the next one
 	x, y          int
 	fold          bool // at the right edge letters go on in the next row
 }
 
-func newScreen(width, height int) *screen {
-	s := &screen{width: width, height: height, fold: true}
+func newScreen(t *testing.T, width, height int) *screen {
+	s := &screen{t: t, width: width, height: height, fold: true, folded: make([]bool, height)}
 	for range height {
 		s.rows = append(s.rows, s.blank())
 	}
@@ -40,7 +42,7 @@ func (s *screen) blank() []rune { return []rune(strings.Repeat(" ", s.width)) }
 func (s *screen) down() {
 	if s.y++; s.y == s.height {
 		s.history = append(s.history, text(s.rows[0]))
-		s.rows = append(s.rows[1:], s.blank())
+		s.rows, s.folded = append(s.rows[1:], s.blank()), append(s.folded[1:], false)
 		s.y--
 	}
 }
@@ -61,11 +63,9 @@ func (s *screen) Write(p []byte) (int, error) {
 			for list[i] < '@' {
 				i++
 			}
-			if err := s.control(string(list[start:i]), list[i]); err != nil {
-				return 0, err
-			}
+			s.control(string(list[start:i]), list[i])
 		case r < ' ' || r >= 0x7f && r < 0xa0:
-			return 0, fmt.Errorf("control character %q", r)
+			s.t.Errorf("control character %q", r)
 		default:
 			s.put(r)
 		}
@@ -80,11 +80,12 @@ func (s *screen) put(r rune) {
 	}
 	if s.x+n > s.width {
 		if !s.fold {
-			s.x = s.width - n
-		} else {
-			s.x = 0
-			s.down()
+			s.t.Errorf("a row is longer than %d columns: %s", s.width, text(s.rows[s.y]))
+			return
 		}
+		s.folded[s.y] = true
+		s.x = 0
+		s.down()
 	}
 	for i := range n {
 		s.rows[s.y][s.x+i] = 0
@@ -93,30 +94,28 @@ func (s *screen) put(r rune) {
 	s.x += n
 }
 
-func (s *screen) control(args string, command rune) error {
+func (s *screen) control(args string, command rune) {
 	switch {
 	case command == 'm':
 	case command == 'A':
 		n, err := strconv.Atoi("0" + args)
-		if s.y -= max(1, n); s.y < 0 {
-			return errors.New("the cursor leaves the screen")
+		if s.y -= max(1, n); s.y < 0 || err != nil {
+			s.t.Fatalf("the cursor leaves the screen: %q, %v", args, err)
 		}
-		return err
 	case command == 'K' && args == "":
 		copy(s.rows[s.y][min(s.x, s.width-1):], s.blank())
 	case command == 'J' && args == "":
 		copy(s.rows[s.y][min(s.x, s.width-1):], s.blank())
 		for y := s.y + 1; y < s.height; y++ {
-			s.rows[y] = s.blank()
+			s.rows[y], s.folded[y] = s.blank(), false
 		}
 	case args == "?7" && command == 'l':
 		s.fold = false
 	case args == "?7" && command == 'h':
 		s.fold = true
 	default:
-		return fmt.Errorf("control sequence %q %q", args, command)
+		s.t.Errorf("control sequence %q %q", args, command)
 	}
-	return nil
 }
 
 func text(row []rune) string {
@@ -133,27 +132,39 @@ func (s *screen) String() string {
 	return strings.Join(append(s.history, strings.Repeat("~", s.width), shown), "\n") + "\n"
 }
 
-// resize changes the width as terminals do: rows that no longer fit go on in a next one, or are cut. The cursor stays
-// where it is in the text.
+// resize changes the width as terminals do: rows that no longer fit go on in a next one, and come together again, or are
+// cut. The cursor stays where it is in the text.
 func (s *screen) resize(width int, folds bool) {
-	old, height := s.rows, s.height
-	s.width, s.rows = width, nil
-	for y, row := range old {
+	var rows [][]rune
+	var folded []bool
+	for y := 0; y < s.height; y++ {
 		if y == s.y {
-			s.y = len(s.rows)
+			s.y = len(rows)
 		}
-		row = []rune(text(row))
-		for folds && len(row) > width {
-			s.rows, row = append(s.rows, row[:width]), row[width:]
+		row := []rune(text(s.rows[y]))
+		for folds && s.folded[y] {
+			y++
+			row = append(row, []rune(text(s.rows[y]))...)
 		}
-		next := s.blank()
-		copy(next, row)
-		s.rows = append(s.rows, next)
+		for {
+			next := []rune(strings.Repeat(" ", width))
+			copy(next, row)
+			rows, folded = append(rows, next), append(folded, folds && len(row) > width)
+			if !folds || len(row) <= width {
+				break
+			}
+			row = row[width:]
+		}
 	}
-	s.rows = s.rows[:height] // there was room
+	s.width = width
+	for len(rows) < s.height {
+		rows, folded = append(rows, s.blank()), append(folded, false)
+	}
+	s.rows, s.folded = rows[:s.height], folded[:s.height] // there was room
 }
 
-// TestResize: when the terminal becomes narrower, nothing is left of the wider region, whether it was folded or cut.
+// TestResize: when the terminal becomes narrower, nothing is left of the wider region, whether it was folded or cut; nor
+// of the folded one when it becomes wider again.
 func TestResize(t *testing.T) {
 	names := []string{"one", "two", "three", "a-package-with-a-long-name"}
 	g := graphOf(t, names...)
@@ -178,6 +189,16 @@ vfsb: what is final
 		if got != want {
 			t.Errorf("folds %v: the screen is\n%s, want\n%s", folds, got, want)
 		}
+		s.wait(1)
+		s.screen.resize(100, folds)
+		got = s.wait(0)
+		if n := strings.Count(got, "\n"); n != 7 || strings.Count(got, "xxxxx…") != 4 {
+			t.Errorf("folds %v: the wide screen is\n%s", folds, got)
+		}
+		s.region.draw(true)
+		if got, want := s.screen.String(), strings.Repeat("~", 100)+"\nvfsb: what is final\n"; got != want {
+			t.Errorf("folds %v: at the end the screen is\n%s", folds, got)
+		}
 	}
 }
 
@@ -190,7 +211,7 @@ type stage struct {
 }
 
 func newStage(t *testing.T, g *engine.Graph, took map[string]float64, jobs, width, height int) *stage {
-	s := &stage{t: t, screen: newScreen(width, height), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	s := &stage{t: t, screen: newScreen(t, width, height), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	now := func() time.Time { return s.clock }
 	f := newForecast(g, took, jobs)
 	f.clock = now
@@ -269,6 +290,7 @@ func TestDisplay(t *testing.T) {
 				engine.Event{Event: engine.EventFetch, Label: "bash/bash", URL: "https://example.org/bash-5.2.37.tar.gz", Bytes: 5 << 20, Total: 5 << 20},
 				engine.Event{Event: engine.EventWarning, Label: "tar/tar", Message: "retry in 2s: \x1b[31mbroken\x1b[0m\nsecond line"},
 			)
+			look("one is here", 1)
 			for _, name := range names[:c.nodes] {
 				s.send(
 					engine.Event{Event: engine.EventRunning, Label: label(name)},

@@ -28,9 +28,7 @@ type region struct {
 	nodes   map[string]*row   // what runs, by label
 	fetches map[string]*row   // by URL
 	began   time.Time
-	frame   string // what is on the screen, when it had that width and height
-	width   int
-	height  int
+	frame   string // what is on the screen
 	now     func() time.Time
 	size    func() (width, height int, err error)
 
@@ -131,13 +129,13 @@ func (r *region) draw(last bool) {
 	if !last {
 		rows = r.rows(width-1, max(1, height-1))
 	}
-	frame, resized := strings.Join(rows, "\n"), width != r.width || height != r.height
-	if r.scroll.Len() == 0 && frame == r.frame && !resized {
+	frame := strings.Join(rows, "\n")
+	if r.scroll.Len() == 0 && frame == r.frame {
 		return
 	}
-	r.frame, r.width, r.height = frame, width, height
+	r.frame = frame
 	var b strings.Builder
-	if r.scroll.Len() > 0 || resized || last {
+	if r.scroll.Len() > 0 || last {
 		b.WriteString(erase + r.scroll.String())
 		r.scroll.Reset()
 	}
