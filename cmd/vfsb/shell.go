@@ -1,7 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,10 +32,15 @@ inside is thrown away, except with --failed.`,
 					return err
 				}
 				var spec sandbox.Spec
+				command := args[1:]
 				if failed {
-					spec, err = engine.KeptSpec(e.Store, g.Nodes[id].Label)
+					kept, err := engine.ReadKept(e.Store, g.Nodes[id].Label)
 					if err != nil {
 						return usageError{err}
+					}
+					spec = kept.Spec
+					if len(command) == 0 && !app.quiet {
+						greet(g.Nodes[id].Label, kept)
 					}
 				} else {
 					show, err := app.display(cmd.Context(), progress, g, nil)
@@ -47,7 +56,7 @@ inside is thrown away, except with --failed.`,
 					defer release()
 				}
 				spec.Argv = []string{"bash", "-i"}
-				if command := args[1:]; len(command) > 0 {
+				if len(command) > 0 {
 					spec.Argv = command
 				}
 				spec.Terminal, spec.Timeout, spec.Silence = true, 0, 0
@@ -68,11 +77,26 @@ inside is thrown away, except with --failed.`,
 	return cmd
 }
 
+// greet says where things are, and how to go on.
+func greet(label string, kept engine.Kept) {
+	places := "/build/script"
+	for _, name := range []string{"obj", "src"} {
+		if _, err := os.Lstat(filepath.Join(kept.Dir, "build", name)); err == nil {
+			places = "/build/" + name + ", " + places
+		}
+	}
+	fmt.Fprintf(os.Stderr, `%s: %s
+There are %s, and in /out what it had installed.
+To run it from the start: rm -rf src obj /out/*; bash script
+`, label, kept.Why, places)
+}
+
 // withTerm tells programs inside what the terminal is.
 func withTerm(env []string) []string {
 	name := os.Getenv("TERM")
 	if name == "" {
 		name = "dumb"
 	}
-	return append(env, "TERM="+name, "PS1=[vfsb] \\w # ")
+	env = slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "TERM=") })
+	return append(env, "TERM="+name, "PS1=[vfsb] $PWD # ")
 }
