@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,29 +32,24 @@ inside is thrown away, except with --failed.`,
 				if err != nil {
 					return err
 				}
-				var spec sandbox.Spec
 				command := args[1:]
+				var spec sandbox.Spec
 				if failed {
 					kept, err := engine.ReadKept(e.Store, g.Nodes[id].Label)
 					if err != nil {
 						return usageError{err}
 					}
-					spec = kept.Spec
 					if len(command) == 0 && !app.quiet {
 						greet(g.Nodes[id].Label, kept)
 					}
+					spec = kept.Spec
 				} else {
-					show, err := app.display(cmd.Context(), progress, g, nil)
-					if err != nil {
-						return err
-					}
-					var release func()
-					spec, release, err = e.Enter(cmd.Context(), g, id, engine.Options{Notify: show.event})
-					show.close()
+					fresh, release, err := app.enter(cmd.Context(), e, g, id, progress)
 					if err != nil {
 						return err
 					}
 					defer release()
+					spec = fresh
 				}
 				spec.Argv = []string{"bash", "-i"}
 				if len(command) > 0 {
@@ -75,6 +71,16 @@ inside is thrown away, except with --failed.`,
 	cmd.Flags().BoolVar(&failed, "failed", false, "enter the kept folder of the node's failed run")
 	cmd.Flags().StringVar(&progress, "progress", "auto", progressUsage)
 	return cmd
+}
+
+// enter builds what the node needs and returns its sandbox, which release removes.
+func (a *app) enter(ctx context.Context, e *engine.Engine, g *engine.Graph, id int32, progress string) (spec sandbox.Spec, release func(), err error) {
+	show, err := a.display(ctx, progress, g, nil)
+	if err != nil {
+		return spec, nil, err
+	}
+	defer show.close()
+	return e.Enter(ctx, g, id, engine.Options{Notify: show.event})
 }
 
 // greet says where things are, and how to go on.

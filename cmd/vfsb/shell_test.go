@@ -24,7 +24,7 @@ type session struct {
 	from     int // what was looked at ends here
 }
 
-func startSession(t *testing.T, args ...string) *session {
+func startSession(t *testing.T, env []string, args ...string) *session {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -42,7 +42,7 @@ func startSession(t *testing.T, args ...string) *session {
 	s := &session{t: t, cmd: exec.Command("vfsb", args...), keyboard: master, terminal: slave}
 	s.resize(33, 77)
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = slave, slave, slave
-	s.cmd.Env = append(os.Environ(), "TERM=vt100")
+	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func failedNode(t *testing.T) (flags []string) {
 // TestFailedShell works at a terminal in the sandbox of a node that failed.
 func TestFailedShell(t *testing.T) {
 	flags := failedNode(t)
-	s := startSession(t, append(flags, "shell", "--failed", "//bad:amd64")...)
+	s := startSession(t, []string{"TERM=vt100"}, append(flags, "shell", "--failed", "//bad:amd64")...)
 	before := s.termios()
 	s.wait("//bad@build:amd64: exit status 7 in phase compile\r\n")
 	s.wait("There are /build/src, /build/script, and in /out what it had installed.\r\n")
@@ -156,7 +156,7 @@ func TestFailedShell(t *testing.T) {
 
 // TestKilledShell: a shell that is ended from outside leaves the terminal as it was.
 func TestKilledShell(t *testing.T) {
-	s := startSession(t, append(failedNode(t), "shell", "--failed", "//bad:amd64")...)
+	s := startSession(t, []string{"TERM=vt100"}, append(failedNode(t), "shell", "--failed", "//bad:amd64")...)
 	before := s.termios()
 	s.wait("[vfsb] /build # ")
 	if s.termios() == before {
@@ -174,16 +174,48 @@ func TestKilledShell(t *testing.T) {
 // TestQuietShell: with a command, or -q, nothing is said but what the command says.
 func TestQuietShell(t *testing.T) {
 	flags := failedNode(t)
-	s := startSession(t, append(flags, "shell", "--failed", "//bad:amd64", "--", "env")...)
+	s := startSession(t, []string{"TERM=vt100"}, append(flags, "shell", "--failed", "//bad:amd64", "--", "env")...)
 	s.wait("TERM=vt100\r\n")
 	if code := s.exitCode(); code != 0 || strings.Count(s.seen.String(), "TERM=") != 1 || strings.Contains(s.seen.String(), "phase compile") {
 		t.Errorf("exit code %d, %q", code, s.seen.String())
 	}
-	s = startSession(t, append(flags, "-q", "shell", "--failed", "//bad:amd64")...)
+	s = startSession(t, []string{"TERM=vt100"}, append(flags, "-q", "shell", "--failed", "//bad:amd64")...)
 	s.wait("# ")
 	if strings.Contains(s.seen.String(), "phase compile") {
 		t.Errorf("%q", s.seen.String())
 	}
 	s.enter("exit")
 	s.exitCode()
+}
+
+// TestBuildAtTerminal: a terminal gets a region and colors, as far as it and the user want them.
+func TestBuildAtTerminal(t *testing.T) {
+	ws := workspace(t, 0)
+	writePackage(t, ws, "slow", "  script {\n    script = \"echo first; sleep 0.5\"\n  }\n")
+	for _, c := range []struct {
+		env           []string
+		flags         []string
+		region, color bool
+	}{
+		{[]string{"TERM=vt100", "NO_COLOR="}, nil, true, true},
+		{[]string{"TERM=vt100", "NO_COLOR=1"}, nil, true, false},
+		{[]string{"TERM=vt100", "NO_COLOR="}, []string{"--color", "never"}, true, false},
+		{[]string{"TERM=dumb", "NO_COLOR="}, nil, false, false},
+		{[]string{"TERM=vt100", "NO_COLOR="}, []string{"--progress", "plain"}, false, true},
+	} {
+		flags := append([]string{"--store", filepath.Join(t.TempDir(), "store"), "-C", ws, "build", "//slow:amd64"}, c.flags...)
+		s := startSession(t, c.env, flags...)
+		s.wait("done in ")
+		s.exitCode()
+		seen := s.seen.String()
+		if got := strings.Contains(seen, "1 running"); got != c.region {
+			t.Errorf("%q %q: region %v, want %v: %q", c.env, c.flags, got, c.region, seen)
+		}
+		if got := strings.Contains(seen, "\x1b[32mbuilt"); got != c.color {
+			t.Errorf("%q %q: color %v, want %v: %q", c.env, c.flags, got, c.color, seen)
+		}
+		if !c.region && !c.color && strings.Contains(seen, "\x1b") {
+			t.Errorf("%q %q: %q", c.env, c.flags, seen)
+		}
+	}
 }
