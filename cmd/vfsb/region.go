@@ -172,7 +172,7 @@ func (r *region) rows(width, most int) []string {
 	for _, n := range nodes {
 		text := "  " + pad(clip(n.name, label), label) + pad(clip(" "+printable(n.phase), phase), phase) + fmt.Sprintf(" %7s", r.since(n.began))
 		last := ""
-		if room := width - columns(text) - 2; room >= 8 {
+		if room := width - columns(text) - 2; room >= 8 && n.last != "" {
 			last = "  " + r.lines.paint.faint(clip(printable(n.last), room))
 		}
 		list = append(list, clip(text, width)+last)

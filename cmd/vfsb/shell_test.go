@@ -127,14 +127,15 @@ func TestFailedShell(t *testing.T) {
 	s.enter(`until [ "$(stty size)" = "44 88" ]; do sleep 0.1; done; echo re""sized`) // the news may take a moment
 	s.wait("resized\r\n")
 
-	s.enter("echo be''gun; sleep 1000")
+	const forever = `sh -c "echo be""gun; exec sleep 1000"` // says so itself: then it is in the foreground
+	s.enter(forever)
 	s.wait("begun\r\n")
 	s.keyboard.WriteString("\x03")
 	s.wait("[vfsb] /build # ")
 	s.enter("echo code $?")
 	s.wait("code 130\r\n")
 
-	s.enter("echo be''gun; sleep 1000")
+	s.enter(forever)
 	s.wait("begun\r\n")
 	s.keyboard.WriteString("\x1a")
 	s.wait("Stopped")
