@@ -82,7 +82,7 @@ func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 		return nil, err
 	}
 	defer x.close()
-	x.start()
+	x.emit(Event{Event: EventStarted, Total: int64(len(g.Nodes)), Remain: x.criticalPath()})
 	err = x.resolveSources(ctx)
 	if err == nil {
 		err = schedule(ctx, g, x.weights, limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: o.KeepGoing}, x)
@@ -222,10 +222,6 @@ func (x *execution) close() {
 	x.Fetcher.Notify = nil
 }
 
-func (x *execution) start() {
-	x.emit(Event{Event: EventStarted, Total: int64(len(x.graph.Nodes)), Remain: x.criticalPath()})
-}
-
 func (x *execution) criticalPath() float64 {
 	longest := 0.0
 	for _, p := range priorities(x.graph, x.weights) {
@@ -256,5 +252,5 @@ func (x *execution) fetchProgress(p source.Progress) {
 		x.emit(Event{Event: EventWarning, Label: p.ID, Message: p.Note})
 		return
 	}
-	x.emit(Event{Event: EventFetch, Label: p.ID, Bytes: p.Done, Total: p.Total})
+	x.emit(Event{Event: EventFetch, Label: p.ID, URL: p.URL, Bytes: p.Done, Total: p.Total})
 }

@@ -37,7 +37,7 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 	if n.Step.Builtin == "" {
 		x.entered = n
 	}
-	x.start()
+	x.emit(Event{Event: EventStarted, Total: int64(len(g.Nodes))})
 	if err := x.resolveSources(ctx); err != nil {
 		return spec, nil, err
 	}

@@ -19,7 +19,9 @@ type Event struct {
 	Log     string    `json:"log,omitempty"`     // finished: path of the log
 	Tail    []string  `json:"tail,omitempty"`    // failed: the log's last lines
 	Code    int       `json:"code,omitempty"`    // failed: exit code
+	Kept    bool      `json:"kept,omitempty"`    // failed: `vfsb shell --failed` opens its folder
 	Path    string    `json:"path,omitempty"`    // delivered
+	URL     string    `json:"url,omitempty"`     // fetch
 	Bytes   int64     `json:"bytes,omitempty"`   // fetch, delivered
 	Total   int64     `json:"total,omitempty"`   // fetch: size, when known; started: number of nodes
 	Remain  float64   `json:"remain,omitempty"`  // started: seconds on the critical path, from history
@@ -35,6 +37,7 @@ const (
 	EventRunning   EventKind = "running"   // a node's execution begins
 	EventPhase     EventKind = "phase"     // its script entered a phase
 	EventOutput    EventKind = "output"    // the last line that its script printed; not in --json
+	EventStopped   EventKind = "stopped"   // its execution has ended, one way or another
 	EventFinished  EventKind = "finished"  // a node is done, with its Status
 	EventDelivered EventKind = "delivered" // a file was written to the output folder
 	EventWarning   EventKind = "warning"   // something that a person should know

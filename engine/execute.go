@@ -175,7 +175,7 @@ func (x *execution) Fail(id int32, err error) {
 	}
 	var failed *NodeError
 	if errors.As(err, &failed) {
-		ev.Phase, ev.Log, ev.Tail, ev.Code, ev.Seconds = failed.Phase, failed.Log, failed.Tail, failed.Code, failed.Seconds
+		ev.Phase, ev.Log, ev.Tail, ev.Code, ev.Seconds, ev.Kept = failed.Phase, failed.Log, failed.Tail, failed.Code, failed.Seconds, failed.Kept
 	}
 	x.emit(ev)
 }
@@ -377,6 +377,7 @@ func (x *execution) execute(ctx context.Context, id int32) (cache.Result, error)
 	}
 	defer release()
 	x.emit(Event{Event: EventRunning, Label: n.Label})
+	defer x.emit(Event{Event: EventStopped, Label: n.Label})
 	began := time.Now()
 
 	r := &run{execution: x, node: n, action: a, key: x.nodes[id].key, dir: dir}

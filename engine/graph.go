@@ -76,6 +76,23 @@ func (g *Graph) degrees() (waiting []int32, dependents [][]int32) {
 	return waiting, dependents
 }
 
+// A Need is a node that another one names, and the attribute that does: root, tools, deps, runtime or contents.
+type Need struct {
+	Kind string
+	ID   int32
+}
+
+// Needs is what n names, in the order in which it is declared.
+func (n *Node) Needs() []Need {
+	var list []Need
+	for _, e := range n.edges {
+		if need := (Need{e.kind.String(), e.to}); !slices.Contains(list, need) {
+			list = append(list, need)
+		}
+	}
+	return list
+}
+
 // Declared is the graph as it is declared: an edge for each label that a node names.
 // Vertices are labels. (Never the zero value of their type: the library's
 // StronglyConnectedComponents loses a vertex that is.)

@@ -181,7 +181,7 @@ func (r *run) openLog(cancel context.CancelCauseFunc) (*logFile, error) {
 					l.phase = name
 					line = "==> " + name
 					r.emit(Event{Event: EventPhase, Label: r.node.Label, Phase: name})
-				} else if time.Since(shown) > 100*time.Millisecond {
+				} else if lines.Buffered() == 0 || time.Since(shown) > 100*time.Millisecond { // of what comes at once, the last
 					shown = time.Now()
 					r.emit(Event{Event: EventOutput, Label: r.node.Label, Message: line})
 				}
@@ -225,8 +225,14 @@ func (r *run) commit() (cache.Layer, error) {
 	return r.Store.CommitLayer(out, index, tar)
 }
 
-// keptSpec is the file in a failed node's folder that says how to enter it again.
-const keptSpec = "sandbox.json"
+// keptFile is the file in a failed node's folder that says how to enter it again.
+const keptFile = "sandbox.json"
+
+// A Kept is the sandbox of a node whose action failed, and why it did.
+type Kept struct {
+	sandbox.Spec
+	Why string // "exit status 2 in phase build"
+}
 
 // keep moves the folder of a failed node to where `vfsb shell --failed` finds it.
 func (r *run) keep(cause error) error {
@@ -236,11 +242,11 @@ func (r *run) keep(cause error) error {
 	}
 	spec := r.spec
 	spec.Stdout, spec.Stderr, spec.Jobserver = nil, nil, nil
-	text, err := json.Marshal(spec)
+	text, err := json.Marshal(Kept{spec, failed.Error()})
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	if err := os.WriteFile(filepath.Join(r.dir, keptSpec), text, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.dir, keptFile), text, 0o600); err != nil {
 		return errors.Join(cause, err)
 	}
 	var layers []cache.Layer
@@ -256,23 +262,23 @@ func (r *run) keep(cause error) error {
 	return cause
 }
 
-// KeptSpec reads how to enter the kept folder of a failed node.
-func KeptSpec(store *cache.Store, label string) (sandbox.Spec, error) {
-	var spec sandbox.Spec
+// ReadKept reads how to enter the kept folder of a failed node.
+func ReadKept(store *cache.Store, label string) (Kept, error) {
+	var kept Kept
 	if err := store.PinFailed(label); err != nil {
-		return spec, err
+		return kept, err
 	}
 	dir := store.FailedDir(label)
-	text, err := os.ReadFile(filepath.Join(dir, keptSpec))
+	text, err := os.ReadFile(filepath.Join(dir, keptFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return spec, fmt.Errorf("no failed run of %s is kept; build it first (without --no-keep-failed)", label)
+		return kept, fmt.Errorf("no failed run of %s is kept; build it first, without --no-keep-failed", label)
 	}
 	if err != nil {
-		return spec, err
+		return kept, err
 	}
-	if err := json.Unmarshal(text, &spec); err != nil {
-		return spec, fmt.Errorf("%s: %w", filepath.Join(dir, keptSpec), err)
+	if err := json.Unmarshal(text, &kept); err != nil {
+		return kept, fmt.Errorf("%s: %w", filepath.Join(dir, keptFile), err)
 	}
-	spec.Dir, spec.Resume = dir, true
-	return spec, nil
+	kept.Dir, kept.Resume = dir, true
+	return kept, nil
 }

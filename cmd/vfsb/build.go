@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,7 +14,7 @@ import (
 func buildVerb(app *app) *cobra.Command {
 	var o engine.Options
 	var asJSON, noKeep bool
-	var progress string
+	var progress, traceFile string
 	cmd := &cobra.Command{
 		Use:   "build LABEL…",
 		Short: "Build what the labels name, and everything that it needs",
@@ -29,16 +28,31 @@ func buildVerb(app *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				show, err := app.display(progress, asJSON)
-				if err != nil {
+				forecast := newForecast(g, e.Store.Durations(), o.Jobs)
+				var show *display
+				if asJSON {
+					show = jsonDisplay(cmd.Context())
+				} else if show, err = app.display(cmd.Context(), progress, g, forecast); err != nil {
 					return err
 				}
 				o.KeepFailed = !noKeep
 				o.Notify = show.event
+				save := func() error { return nil }
+				if traceFile != "" {
+					t, err := newTrace(traceFile, g, labels)
+					if err != nil {
+						return err
+					}
+					o.Notify = func(ev engine.Event) { show.event(ev); t.event(ev) }
+					save = t.save
+				}
 				summary, err := e.Build(cmd.Context(), g, o)
 				show.close()
+				if saveErr := save(); err == nil {
+					err = saveErr
+				}
 				if summary != nil && !asJSON {
-					printSummary(app, o, summary, err)
+					printSummary(app, o, summary, forecast, err)
 				}
 				var failed *engine.BuildError
 				if errors.As(err, &failed) {
@@ -57,16 +71,21 @@ func buildVerb(app *app) *cobra.Command {
 	f.BoolVar(&noKeep, "no-keep-failed", false, "do not keep a failed node's folder for vfsb shell --failed")
 	f.DurationVar(&o.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
 	f.StringVar(&o.Out, "out", "", "`DIR` for artifacts (default: out in the workspace)")
+	f.StringVar(&traceFile, "trace", "", "write what ran when to `FILE`, for ui.perfetto.dev or about:tracing")
 	f.BoolVar(&asJSON, "json", false, "print an event a line on standard output")
-	f.StringVar(&progress, "progress", "auto", "auto, tty, plain or none")
+	f.StringVar(&progress, "progress", "auto", progressUsage)
 	return cmd
 }
 
 // printSummary prints what a person wants to know at the end.
-func printSummary(app *app, o engine.Options, s *engine.Summary, err error) {
+func printSummary(app *app, o engine.Options, s *engine.Summary, f *forecast, err error) {
 	if !app.quiet {
 		printFailures(o, err)
-		fmt.Fprintf(os.Stderr, "%s in %s: %s\n", verdict(o, err), s.Wall.Round(10*time.Millisecond), counts(s))
+		planned := ""
+		if left := f.left(time.Now()); o.DryRun && left != "" {
+			planned = "; " + left
+		}
+		fmt.Fprintf(os.Stderr, "%s in %s: %s%s\n", verdict(o, err), s.Wall.Round(10*time.Millisecond), counts(s), planned)
 	}
 	if err != nil || o.DryRun {
 		return
@@ -136,15 +155,4 @@ func size(n int64) string {
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 	}
 	return fmt.Sprintf("%d B", n)
-}
-
-// jsonEvents prints every event but the lines that scripts print.
-func jsonEvents() func(engine.Event) {
-	encoder := json.NewEncoder(os.Stdout)
-	encoder.SetEscapeHTML(false)
-	return func(ev engine.Event) {
-		if ev.Event != engine.EventOutput {
-			encoder.Encode(ev)
-		}
-	}
 }

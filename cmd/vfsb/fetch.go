@@ -23,7 +23,7 @@ func fetchVerb(app *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				show, err := app.display(progress, false)
+				show, err := app.display(cmd.Context(), progress, g, nil)
 				if err != nil {
 					return err
 				}
@@ -38,6 +38,6 @@ func fetchVerb(app *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&update, "update", false, "decide again where each source comes from, and lock that")
-	cmd.Flags().StringVar(&progress, "progress", "auto", "auto, tty, plain or none")
+	cmd.Flags().StringVar(&progress, "progress", "auto", progressUsage)
 	return cmd
 }

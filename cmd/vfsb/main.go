@@ -49,8 +49,8 @@ func run() int {
 
 var errInterrupted = errors.New("interrupted; what was finished is kept")
 
-// interruptible is a context that the first interrupt cancels; the second one ends
-// the process at once, and the kernel ends its sandboxes with it.
+// interruptible is a context that the first interrupt cancels, which a display tells;
+// the second one ends the process at once, and the kernel ends its sandboxes with it.
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -60,7 +60,6 @@ func interruptible() (context.Context, func()) {
 			if ctx.Err() != nil {
 				os.Exit(exitInterrupted)
 			}
-			fmt.Fprintln(os.Stderr, "\nvfsb: stopping; interrupt again to stop at once")
 			cancel(errInterrupted)
 		}
 	}()

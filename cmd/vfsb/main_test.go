@@ -168,7 +168,7 @@ func makeBusyboxSeed(dir, path string) (digest string, err error) {
 	if err := errors.Join(os.Mkdir(root, 0o755), source.UnpackDebs(root, files, source.UnpackOptions{Skeleton: true})); err != nil {
 		return "", err
 	}
-	for _, applet := range strings.Fields("ash awk basename cat chmod cp cut dirname echo env expr find grep head ln ls mkdir mktemp mv od printf pwd readlink rm rmdir sed seq sh sleep sort stat tail tar tee test touch tr true uname wc xargs id hostname false dd") {
+	for _, applet := range strings.Fields("ash awk basename cat chmod cp cut dirname echo env expr find grep head ln ls mkdir mktemp mv od printf pwd readlink rm rmdir sed seq sh sleep sort stat tail tar tee test touch tr true uname wc xargs id hostname false dd stty") {
 		if err := os.Symlink("busybox", filepath.Join(root, "usr/bin", applet)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", err
 		}

@@ -63,25 +63,6 @@ func queryVerb(app *app) *cobra.Command {
 	return cmd
 }
 
-func graphVerb(app *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "graph PATTERN…",
-		Short:             "Write the graph of what patterns need, for Graphviz",
-		Example:           `  vfsb graph //alkaline:amd64 | dot -Tsvg > graph.svg`,
-		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: app.completeLabels,
-		RunE: func(cmd *cobra.Command, patterns []string) error {
-			return app.with(func(e *engine.Engine) error {
-				g, err := app.graph(e, patterns)
-				if err != nil {
-					return err
-				}
-				return g.WriteDOT(os.Stdout)
-			})
-		},
-	}
-}
-
 func renderVerb(app *app) *cobra.Command {
 	var fields bool
 	cmd := &cobra.Command{

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,16 +38,22 @@ func workspace(t *testing.T, count int) string {
 				script += fmt.Sprintf("cat /sysroot/usr/n%d >> /out/usr/n%d; ", d, i)
 			}
 		}
-		text := fmt.Sprintf("package \"n%d\" {\n  script {\n    deps = [%s]\n    script = <<-SH\n      mkdir -p /out/usr; sleep 0.02; echo %d > /out/usr/n%d\n      %s\n      head -c 200000 /dev/zero > /out/usr/big%d; chmod 4755 /out/usr/big%d\n    SH\n  }\n}\n", i, deps, i, i, script, i, i)
-		path := filepath.Join(dir, fmt.Sprintf("packages/n%d/package.hcl", i))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
-			t.Fatal(err)
-		}
+		writePackage(t, dir, fmt.Sprintf("n%d", i), fmt.Sprintf("  script {\n    deps = [%s]\n    script = <<-SH\n      mkdir -p /out/usr; sleep 0.02; echo %d > /out/usr/n%d\n      %s\n      head -c 200000 /dev/zero > /out/usr/big%d; chmod 4755 /out/usr/big%d\n    SH\n  }\n", deps, i, i, script, i, i))
 	}
 	if err := setUpWorkspace(&testscript.Env{WorkDir: dir}); err != nil {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// writePackage adds a package with the given body to a workspace.
+func writePackage(t *testing.T, ws, name, body string) {
+	t.Helper()
+	path := filepath.Join(ws, "packages", name, "package.hcl")
+	text := fmt.Sprintf("package %q {\n%s}\n", name, body)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // events parses what build --json printed.
@@ -366,12 +373,10 @@ exec vfsb --store "$1/store" -C "$2" build --json //...:amd64
 // leaves no process; what was finished is kept.
 func TestInterrupt(t *testing.T) {
 	ws := workspace(t, 2)
-	text := "package \"forever\" {\n  script {\n    deps = [\"//n1\"]\n    script = \"echo begun; sleep 1000\"\n  }\n}\n"
-	if err := errors.Join(os.MkdirAll(filepath.Join(ws, "packages/forever"), 0o755), os.WriteFile(filepath.Join(ws, "packages/forever/package.hcl"), []byte(text), 0o644)); err != nil {
-		t.Fatal(err)
-	}
+	writePackage(t, ws, "forever", "  script {\n    deps = [\"//n1\"]\n    script = \"echo begun; sleep 1000\"\n  }\n")
 	store := filepath.Join(t.TempDir(), "store")
-	cmd := exec.Command("vfsb", "--store", store, "-C", ws, "build", "--json", "//forever")
+	trace := filepath.Join(t.TempDir(), "trace.json")
+	cmd := exec.Command("vfsb", "--store", store, "-C", ws, "build", "--json", "--trace", trace, "//forever")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -392,6 +397,9 @@ func TestInterrupt(t *testing.T) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted {
 		t.Errorf("ended with %v; want exit code %d", err, exitInterrupted)
+	}
+	if got := on(readTrace(t, trace), jobTrack, loadTrack); !slices.Contains(got, "//forever@build:amd64 <nil>") {
+		t.Errorf("the node that was interrupted is not in the trace: %q", got)
 	}
 	if out := string(build(t, store, "-C", ws, "//n1")); strings.Contains(out, `"executed"`) {
 		t.Errorf("what was finished before the interrupt is lost:\n%s", out)

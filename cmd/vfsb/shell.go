@@ -1,7 +1,12 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,27 +32,27 @@ inside is thrown away, except with --failed.`,
 				if err != nil {
 					return err
 				}
+				command := args[1:]
 				var spec sandbox.Spec
 				if failed {
-					spec, err = engine.KeptSpec(e.Store, g.Nodes[id].Label)
+					kept, err := engine.ReadKept(e.Store, g.Nodes[id].Label)
 					if err != nil {
 						return usageError{err}
 					}
-				} else {
-					show, err := app.display(progress, false)
-					if err != nil {
-						return err
+					if len(command) == 0 && !app.quiet {
+						greet(g.Nodes[id].Label, kept)
 					}
-					var release func()
-					spec, release, err = e.Enter(cmd.Context(), g, id, engine.Options{Notify: show.event})
-					show.close()
+					spec = kept.Spec
+				} else {
+					fresh, release, err := app.enter(cmd.Context(), e, g, id, progress)
 					if err != nil {
 						return err
 					}
 					defer release()
+					spec = fresh
 				}
 				spec.Argv = []string{"bash", "-i"}
-				if command := args[1:]; len(command) > 0 {
+				if len(command) > 0 {
 					spec.Argv = command
 				}
 				spec.Terminal, spec.Timeout, spec.Silence = true, 0, 0
@@ -64,8 +69,32 @@ inside is thrown away, except with --failed.`,
 		},
 	}
 	cmd.Flags().BoolVar(&failed, "failed", false, "enter the kept folder of the node's failed run")
-	cmd.Flags().StringVar(&progress, "progress", "auto", "auto, tty, plain or none")
+	cmd.Flags().StringVar(&progress, "progress", "auto", progressUsage)
 	return cmd
+}
+
+// enter builds what the node needs and returns its sandbox, which release removes.
+func (a *app) enter(ctx context.Context, e *engine.Engine, g *engine.Graph, id int32, progress string) (spec sandbox.Spec, release func(), err error) {
+	show, err := a.display(ctx, progress, g, nil)
+	if err != nil {
+		return spec, nil, err
+	}
+	defer show.close()
+	return e.Enter(ctx, g, id, engine.Options{Notify: show.event})
+}
+
+// greet says where things are, and how to go on.
+func greet(label string, kept engine.Kept) {
+	places := "/build/script"
+	for _, name := range []string{"obj", "src"} {
+		if _, err := os.Lstat(filepath.Join(kept.Dir, "build", name)); err == nil {
+			places = "/build/" + name + ", " + places
+		}
+	}
+	fmt.Fprintf(os.Stderr, `%s: %s
+There are %s, and in /out what it had installed.
+To run it from the start: rm -rf src obj /out/*; bash script
+`, label, kept.Why, places)
 }
 
 // withTerm tells programs inside what the terminal is.
@@ -74,5 +103,6 @@ func withTerm(env []string) []string {
 	if name == "" {
 		name = "dumb"
 	}
-	return append(env, "TERM="+name, "PS1=[vfsb] \\w # ")
+	env = slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "TERM=") })
+	return append(env, "TERM="+name, "PS1=[vfsb] $PWD # ")
 }

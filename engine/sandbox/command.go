@@ -17,8 +17,7 @@ import (
 // truncated as a log file could.
 func (p *pid1) makeFiles() error {
 	var theirs []int
-	switch {
-	case p.order.Pty:
+	if p.order.Pty {
 		ours, slave, err := openTerminal()
 		if err != nil {
 			return err
@@ -30,7 +29,7 @@ func (p *pid1) makeFiles() error {
 		}
 		theirs = []int{ours}
 		p.stdio = [3]int{slave, slave, slave}
-	default:
+	} else {
 		null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err
@@ -39,21 +38,21 @@ func (p *pid1) makeFiles() error {
 		if p.order.Stdin {
 			p.stdio[0] = 0
 		}
-		for i, want := range []bool{p.order.Stdout, p.order.Stderr} {
-			if !want {
-				continue
-			}
-			if i == 1 && p.order.Merged {
-				p.stdio[2] = p.stdio[1]
-				continue
-			}
-			var ends [2]int
-			if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
-				return err
-			}
-			theirs = append(theirs, ends[0])
-			p.stdio[1+i] = ends[1]
+	}
+	for i, want := range []bool{p.order.Stdout, p.order.Stderr} {
+		if !want {
+			continue
 		}
+		if i == 1 && p.order.Merged {
+			p.stdio[2] = p.stdio[1]
+			continue
+		}
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+			return err
+		}
+		theirs = append(theirs, ends[0])
+		p.stdio[1+i] = ends[1]
 	}
 	if len(theirs) == 0 {
 		return nil

@@ -485,11 +485,12 @@ func (c *copier) silent() time.Duration {
 	return time.Since(c.began) - time.Duration(c.last.Load())
 }
 
-// start begins with the descriptors that pid 1 sent: the terminal, or the pipes for Stdout and Stderr.
+// start begins with the descriptors that pid 1 sent: the terminal, if there is one, and the pipes for Stdout and Stderr.
 func (c *copier) start(fds []int) {
-	if c.term != nil && len(fds) == 1 {
-		c.all.Go(func() { c.term.join(fds[0]) })
-		return
+	if c.term != nil && len(fds) > 0 {
+		master := fds[0]
+		c.all.Go(func() { c.term.join(master) })
+		fds = fds[1:]
 	}
 	var to []*os.File
 	if c.spec.Stdout != nil {

@@ -61,8 +61,9 @@ type Spec struct {
 	// name /dev/stdin. What the command writes to 1 and 2 is copied to Stdout and Stderr, in order where they are the
 	// same file. nil is /dev/null.
 	Stdin, Stdout, Stderr *os.File
-	// Terminal gives the command a terminal of its own, joined to Stdin and Stdout (nil: os.Stdin, os.Stdout), so that
-	// job control works inside. Where Stdin is no terminal it only replaces nil files by the caller's.
+	// Terminal gives the command a terminal of its own, joined to the one that Stdin is (nil: os.Stdin), so that job
+	// control works inside. Stdout and Stderr (nil: os.Stdout, os.Stderr) are left out of that if they are no terminals.
+	// Where Stdin is none it only replaces nil files by the caller's.
 	Terminal bool
 
 	// Emulator runs programs of another machine; nil: they do not run, whatever the host has registered.

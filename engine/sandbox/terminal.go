@@ -14,7 +14,8 @@ type terminal struct {
 	in, out *os.File
 }
 
-// openOurs returns the caller's terminal, or nil where it has none; then the command gets the caller's files.
+// openOurs returns the caller's terminal, or nil where it has none; then the command gets the caller's files. With a
+// terminal it still gets those that are none: what goes into a file or a pipe is not to have a terminal's line ends.
 func openOurs(s *Spec) *terminal {
 	if s.Stdin == nil {
 		s.Stdin = os.Stdin
@@ -25,10 +26,22 @@ func openOurs(s *Spec) *terminal {
 	if s.Stderr == nil {
 		s.Stderr = os.Stderr
 	}
-	if _, err := unix.IoctlGetTermios(int(s.Stdin.Fd()), unix.TCGETS); err != nil {
+	if !isTerminal(s.Stdin) {
 		return nil
 	}
-	return &terminal{in: s.Stdin, out: s.Stdout}
+	t := &terminal{in: s.Stdin, out: s.Stdin}
+	if isTerminal(s.Stderr) {
+		t.out, s.Stderr = s.Stderr, nil
+	}
+	if isTerminal(s.Stdout) {
+		t.out, s.Stdout = s.Stdout, nil
+	}
+	return t
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // size returns how large it is, or nil.

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,6 +89,31 @@ func TestTerminal(t *testing.T) {
 	after, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
 	if err != nil || *after != *before {
 		t.Errorf("the terminal is left as %+v, was %+v, %v", after, before, err)
+	}
+}
+
+// TestTerminalRedirected: what goes into a file has no terminal's line ends, while the rest is on the terminal.
+func TestTerminalRedirected(t *testing.T) {
+	l := newLab(t)
+	master, slave := hostTerminal(t)
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	s := l.spec("run", "hello")
+	s.Terminal, s.Stdin, s.Stdout, s.Stderr = true, slave, file, slave
+	s.Timeout = 30 * time.Second
+	if r, err := Run(t.Context(), s); err != nil || r.ExitCode != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if out, err := os.ReadFile(file.Name()); string(out) != "hello\n" || err != nil {
+		t.Errorf("the file has %q, %v", out, err)
+	}
+	buf := make([]byte, 100)
+	master.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if n, err := master.Read(buf); string(buf[:n]) != "hello, too\r\n" {
+		t.Errorf("the terminal has %q, %v", buf[:n], err)
 	}
 }
 
