@@ -138,35 +138,63 @@ func templateName(path string) string {
 	return name
 }
 
-// maxNesting bounds brackets within brackets: the HCL parser recurses without bound.
-const maxNesting = 200
+const (
+	// maxFile bounds an HCL file: the parser's time grows with the square of the dollar signs in one heredoc.
+	maxFile = 1 << 20
+	// maxOperators bounds the brackets and operators of one file: what the parser and the evaluation recurse on. Go
+	// cannot recover from a stack overflow, and 300,000 of some kinds make one; 10,000 of the worst take a second.
+	// Scripts, as heredocs, do not count.
+	maxOperators = 10_000
+)
 
 func parse(root, name string) (*hcl.File, hcl.Diagnostics) {
 	text, err := os.ReadFile(filepath.Join(root, name))
 	if err != nil {
 		return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name}, "%v", err)}
 	}
-	depth, line := 0, 1
-	for _, c := range text {
-		switch c {
-		case '\n':
-			line++
-		case '(', '[', '{':
-			if depth++; depth > maxNesting {
-				pos := hcl.Pos{Line: line, Column: 1}
-				return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name, Start: pos, End: pos}, "brackets are nested more than %d deep; simplify the expression", maxNesting)}
-			}
-		case ')', ']', '}':
-			depth = max(0, depth-1)
-		}
+	if len(text) > maxFile {
+		return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name, Start: hcl.InitialPos}, "%d bytes in one file, the limit is %d; put scripts into files of their own (NAME.sh.j2)", len(text), maxFile)}
 	}
-	file, diags := hclsyntax.ParseConfig(rawHeredocs(text), name, hcl.InitialPos)
+	text = rawHeredocs(text)
+	if r := tooManyOperators(text, name); r != nil {
+		return nil, hcl.Diagnostics{Errorf(*r, "more than %d brackets and operators in one file; simplify its expressions, or split the package", maxOperators)}
+	}
+	file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
 	for _, d := range diags {
 		if d.Detail == "" {
 			d.Detail = "The file is not valid HCL."
 		}
 	}
 	return file, diags
+}
+
+// tooManyOperators returns where the limit is passed, or nil. The lexer, which does not recurse, tells what is an
+// operator and what is text; the bytes are counted first, because nearly no file comes near.
+func tooManyOperators(text []byte, name string) *hcl.Range {
+	count := 0
+	for _, c := range text {
+		if strings.IndexByte("([{!?:+-*/%=<>&|", c) >= 0 {
+			count++
+		}
+	}
+	if count <= maxOperators {
+		return nil
+	}
+	tokens, _ := hclsyntax.LexConfig(text, name, hcl.InitialPos)
+	count = 0
+	for _, t := range tokens {
+		switch t.Type {
+		case hclsyntax.TokenIdent, hclsyntax.TokenNumberLit, hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit, hclsyntax.TokenOQuote,
+			hclsyntax.TokenCQuote, hclsyntax.TokenOHeredoc, hclsyntax.TokenCHeredoc, hclsyntax.TokenComma, hclsyntax.TokenEqual,
+			hclsyntax.TokenDot, hclsyntax.TokenComment, hclsyntax.TokenNewline, hclsyntax.TokenCParen, hclsyntax.TokenCBrack,
+			hclsyntax.TokenCBrace, hclsyntax.TokenTemplateSeqEnd, hclsyntax.TokenEOF:
+		default:
+			if count++; count > maxOperators {
+				return &t.Range
+			}
+		}
+	}
+	return nil
 }
 
 var heredocStart = regexp.MustCompile(`^[^#"]*=\s*<<-?([A-Za-z_][A-Za-z0-9_-]*)\s*$`)
