@@ -233,10 +233,11 @@ func TestCheckShell(t *testing.T) {
 		}
 	}
 	for script, want := range map[string]string{
-		"echo a\nif true; then\n  echo\n": "s:2: `if` statement must end with `fi`\n\t2 | if true; then",
-		"a\nb '\n":                        "s:2: reached EOF without closing quote `'`\n\t2 | b '",
-		"a\n\n\x00":                       "s:3: a script cannot hold a NUL byte\n\t3 | \x00",
-		"\n" + strings.Repeat("(", 2000):  "s:2: nested too deeply\n\t2 | " + strings.Repeat("(", 160) + "…",
+		"echo a\nif true; then\n  echo\n":     "s:2: `if` statement must end with `fi`\n\t2 | if true; then",
+		"a\nb '\n":                            "s:2: reached EOF without closing quote `'`\n\t2 | b '",
+		"a\n\n\x00":                           "s:3: a script cannot hold a NUL byte\n\t3 | \x00",
+		"\n" + strings.Repeat("(", 2000):      "s:2: nested too deeply\n\t2 | " + strings.Repeat("(", 160) + "…",
+		strings.Repeat("while x; do ", 1<<20): "s: a script holds at most 1048576 bytes, this one has 12582912; data belongs into a source",
 	} {
 		err := CheckShell("s", script)
 		var e *Error
