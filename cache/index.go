@@ -53,6 +53,7 @@ func (e *Entry) Digest() Digest { return Digest{e.Hash, e.Size} }
 // of its index and of the bytes of its files. A hardlink carries the mode and the owner of its file.
 type Index struct {
 	Entries []Entry
+	text    int // bytes of what the entries added by add say of themselves
 }
 
 // The text form is one line an entry below a line that names the version:
@@ -72,6 +73,14 @@ const (
 	maxPath  = 4095 // bytes of a path or target: PATH_MAX without the NUL
 	maxID    = 1<<31 - 2
 	maxXattr = 64 << 10 // bytes of one extended attribute's value: XATTR_SIZE_MAX
+
+	// What one entry has of them: they lie in a PAX header, of which readers of tars take 1 MiB.
+	maxXattrs = 512 << 10
+
+	// What an index may cost, so that nobody's output or tar fills the memory: some 700 MB. Linux's sources are 90,000
+	// entries and 4 MB of paths, the largest distribution of TeX 250,000.
+	maxEntries = 1 << 20
+	maxText    = 256 << 20 // bytes of paths, targets and extended attributes
 )
 
 // CapabilityXattr is the extended attribute that holds a file's capabilities, see EncodeCaps.
@@ -215,10 +224,19 @@ func (x *Index) add(e Entry) error {
 	default:
 		return fmt.Errorf("%q: unknown kind %q", e.Path, byte(e.Kind))
 	}
+	xattrs := 0
 	for name, value := range e.Xattrs {
 		if err := checkXattr(e.Kind, name, value); err != nil {
 			return fmt.Errorf("%q: %w", e.Path, err)
 		}
+		xattrs += len(name) + len(value)
+	}
+	if xattrs > maxXattrs {
+		return fmt.Errorf("%q: more than %d bytes of extended attributes", e.Path, maxXattrs)
+	}
+	x.text += len(e.Path) + len(e.Link) + xattrs
+	if len(x.Entries) == maxEntries || x.text > maxText {
+		return fmt.Errorf("%q: a layer holds at most %d entries, with %d bytes of paths", e.Path, maxEntries, maxText)
 	}
 	x.Entries = append(x.Entries, e)
 	return nil
