@@ -174,3 +174,25 @@ func fuzzJournal(t *testing.T, b []byte) {
 		t.Errorf("history of %q is %v, was %v", label, h, history)
 	}
 }
+
+// FuzzCaps: capabilities are written as text that means the same.
+func FuzzCaps(f *testing.F) {
+	for _, text := range []string{"=", "cap_net_raw+ep", "all=p", "cap_chown,cap_kill=i cap_setuid+p", "=ep cap_chown-ep"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		value, err := EncodeCaps(text)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "capabilities ") {
+				t.Errorf("error %v", err)
+			}
+			return
+		}
+		if n, ok := normalCapability(value); !ok || n != value {
+			t.Errorf("%q gives %x, which is not normal", text, value)
+		}
+		if again, err := EncodeCaps(DecodeCaps(value)); err != nil || again != value {
+			t.Errorf("%q gives %x, written as %q, which gives %x, %v", text, value, DecodeCaps(value), again, err)
+		}
+	})
+}

@@ -289,7 +289,7 @@ func TestHostileGit(t *testing.T) {
 	for range 8 {
 		var entries []string
 		for i := range 10 {
-			entries = append(entries, "40000", fmt.Sprint(i), bomb)
+			entries = append(entries, "40000", fmt.Sprint(i, strings.Repeat("b", 2000)), bomb) // long, so that it goes off soon
 		}
 		bomb = tree(entries...)
 	}
@@ -313,7 +313,7 @@ func TestHostileGit(t *testing.T) {
 		"file that is none":  {tree("100644", "a", sub), ""},
 		"long path":          {tree("100644", strings.Repeat("a", maxPath+1), blob), "odd line"},
 		"control characters": {tree("100644", "\x1b]0;x\a/..", blob), `\x1b]0;x\a`},
-		"bomb":               {bomb, "prints more than 134217728 bytes; is the repository made to do harm?"},
+		"bomb":               {bomb, "prints more than 67108864 bytes; is the repository made to do harm?"},
 		"huge":               {tree(huge...), "with it the files have more than 17179869184 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -77,7 +77,7 @@ func UnpackDebs(dir string, debs []*os.File, o UnpackOptions) error {
 	for i, items := range archives {
 		for _, it := range items {
 			if err := t.apply(it); err != nil {
-				return refused(debs[i], fmt.Errorf("entry %q: %w", it.path, err))
+				return refused(debs[i], fmt.Errorf("entry %q: %w", it.path, plain(err)))
 			}
 		}
 	}
@@ -101,7 +101,9 @@ func UnpackImage(dir string, layers []*os.File, o UnpackOptions) error {
 		return err
 	}
 	for i, items := range archives {
-		fail := func(it item, err error) error { return refused(layers[i], fmt.Errorf("entry %q: %w", it.path, err)) }
+		fail := func(it item, err error) error {
+			return refused(layers[i], fmt.Errorf("entry %q: %w", it.path, plain(err)))
+		}
 		for _, it := range items { // a whiteout hides lower layers only, wherever it comes in its own
 			if err := t.whiteout(it); err != nil {
 				return fail(it, err)
@@ -117,6 +119,19 @@ func UnpackImage(dir string, layers []*os.File, o UnpackOptions) error {
 		}
 	}
 	return t.finish(o)
+}
+
+// plain is err without the path, which would reach a terminal as it is in the archive.
+func plain(err error) error {
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		return fmt.Errorf("%s: %w", p.Op, p.Err)
+	case errors.As(err, &l):
+		return fmt.Errorf("%s: %w", l.Op, l.Err)
+	}
+	return err
 }
 
 // A tree is a root file system in the making. Every access goes through root, which refuses paths and links that lead
@@ -429,10 +444,10 @@ func (t *tree) apply(it item) error {
 	case tar.TypeLink:
 		st, err := t.root.Lstat(it.link)
 		if err != nil {
-			return fmt.Errorf("hard link: %w", err)
+			return fmt.Errorf("hard link to %q: %w", it.link, plain(err))
 		}
 		if st.IsDir() {
-			return fmt.Errorf("hard link to the folder %s", it.link)
+			return fmt.Errorf("hard link to the folder %q", it.link)
 		}
 		return t.root.Link(it.link, it.path)
 	case tar.TypeFifo:
@@ -484,7 +499,7 @@ func (t *tree) folder(dir string) error {
 	}
 	if st, err := t.root.Stat(dir); err == nil {
 		if !st.IsDir() {
-			return fmt.Errorf("%s is not a folder", dir)
+			return fmt.Errorf("%q is not a folder", dir)
 		}
 		t.known[dir] = true
 		return nil

@@ -563,24 +563,3 @@ func unhex(s string) []byte {
 	}
 	return b
 }
-
-// FuzzDeb: no input makes the reader panic, hang or write elsewhere.
-func FuzzDeb(f *testing.F) {
-	good := tarball(f, entry{name: "./usr/bin/x", text: "x"}, entry{name: "./bin/sh", link: "dash"}, entry{name: "./y", link: "./usr/bin/x", kind: tar.TypeLink})
-	for _, how := range []string{"", "gz", "zst", "xz"} {
-		f.Add(debOf("data.tar."+how, compressed(f, good, how)))
-	}
-	f.Add([]byte("!<arch>\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		outer := t.TempDir()
-		dir := filepath.Join(outer, "root")
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		in := tempFile(t, b)
-		_ = UnpackDebs(dir, []*os.File{in}, UnpackOptions{limits: limits{floor: 1 << 20, ratio: 10, entries: 1000, names: 1 << 20}})
-		if out, _ := filepath.Glob(filepath.Join(outer, "*")); len(out) != 1 {
-			t.Errorf("written outside: %q", out)
-		}
-	})
-}
