@@ -50,8 +50,8 @@ type Spec struct {
 	Env  []string // the whole environment
 	Cwd  string   // "" is /build
 
-	// Stdin is descriptor 0 of the command; it can be read, but where root runs the sandbox not be opened again by its
-	// name /dev/stdin. What the command writes to 1 and 2 is copied to Stdout and Stderr, in order where they are the
+	// Stdin is descriptor 0 of the command, a regular file by way of a pipe; it can be read, but where root runs the
+	// sandbox not be opened again by its name /dev/stdin. What the command writes to 1 and 2 is copied to Stdout and Stderr, in order where they are the
 	// same file. nil is /dev/null.
 	Stdin, Stdout, Stderr *os.File
 	// Terminal gives the command a terminal of its own, joined to Stdin and Stdout (nil: os.Stdin, os.Stdout), so that
