@@ -76,6 +76,9 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 		return Result{}, err
 	}
 	defer unix.Close(b.control)
+	bounds := ours.start(s.Memory, s.Processes)
+	defer ours.end(bounds)
+	bounds.add(b.proc.Pid) // it waits for its order, and has started nothing yet
 	reports := make(chan []report, 1)
 	copies.began = began
 	go func() { reports <- b.listen(copies, probe) }()
@@ -100,6 +103,9 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 	r := Result{Wall: time.Since(began), User: state.UserTime(), Sys: state.SystemTime()}
 	if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
 		r.MaxRSS = int64(ru.Maxrss) << 10
+	}
+	if bounds.outOfMemory() {
+		r.OutOfMemory = bounds.limit
 	}
 	runs := false
 	for _, rep := range said {

@@ -34,6 +34,14 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(engineVar); dir != "" {
 		playEngine(dir)
 	}
+	if dir := os.Getenv(groupVar); dir != "" {
+		probeFile = os.Getenv(probeVar)
+		if err := playGroups(dir); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	os.Exit(withProbe(m.Run))
 }
@@ -805,7 +813,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	for _, n := range []string{"kernel", "store's file system", "user namespaces", "overlay in a user namespace", "sandbox",
-		"binfmt_misc in user namespaces", "process limit per sandbox", "cgroup delegation"} {
+		"binfmt_misc in user namespaces", "process limit per sandbox", "memory limit"} {
 		if !names[n] {
 			t.Errorf("no finding %q", n)
 		}

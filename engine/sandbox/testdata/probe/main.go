@@ -153,6 +153,17 @@ var commands = map[string]func([]string){
 		unix.Ftruncate(0, 0)
 		unix.Fchmod(0, 0)
 	},
+	"hog": func(a []string) { // takes memory, in MiB, in a child, and tells how that ended
+		if len(a) > 1 {
+			b := make([]byte, number(a[0])<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			return
+		}
+		c := exec.Command("/bin/probe", "hog", a[0], "child")
+		fmt.Println("ended:", c.Run())
+	},
 	"breaches":  breaches,
 	"jailbreak": jailbreak,
 }
