@@ -100,7 +100,7 @@ type capture struct {
 	dir   string
 	drop  []string
 	found []*found
-	text  int           // bytes of the paths in found
+	text  int           // bytes of the paths and targets in found
 	files map[inode]int // files with several names: where the first one is in found
 }
 
@@ -160,7 +160,7 @@ func (c *capture) dropped(path string) bool {
 
 func (c *capture) visit(path string) error {
 	if c.text += len(path); c.text > maxText || len(c.found) == maxEntries {
-		return fmt.Errorf("capture %.200q: a layer holds at most %d entries, with %d bytes of paths; remove some or drop them", path, maxEntries, maxText)
+		return fmt.Errorf("capture %.200q: %w; remove some or drop them", path, errLarge)
 	}
 	full := c.dir + "/" + path
 	var st unix.Stat_t
@@ -195,6 +195,7 @@ func (c *capture) visit(path string) error {
 			return fmt.Errorf("capture %q: %w", path, err)
 		}
 		f.Kind, f.Link, f.Mode = Symlink, target, 0o777
+		c.text += len(target)
 	case unix.S_IFIFO:
 		f.Kind = Fifo
 	case unix.S_IFSOCK:
@@ -368,6 +369,7 @@ type reader struct {
 	chunks chan<- chunk
 	stop   <-chan struct{}
 	hash   hash.Hash
+	xattrs int // bytes of extended attributes so far
 }
 
 func (r *reader) send(k chunk) error {
@@ -384,6 +386,9 @@ func (r *reader) entry(f *found) error {
 	full := r.dir + "/" + f.Path
 	if err := f.settle(full); err != nil {
 		return err
+	}
+	if r.xattrs += f.xattrBytes(); r.xattrs > maxText {
+		return fmt.Errorf("%w; remove some or drop them", errLarge)
 	}
 	if f.Kind != File {
 		return r.send(chunk{f: f, head: true})

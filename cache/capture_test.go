@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"fmt"
@@ -424,8 +425,13 @@ func TestCaptureBounds(t *testing.T) {
 	wantError(t, c.visit("one-more"), "268435456 bytes of paths; remove some or drop them")
 	x = &Index{Entries: make([]Entry, maxEntries)}
 	wantError(t, x.add(Entry{Path: "a", Kind: Dir}), `"a": a layer holds at most 1048576 entries`)
-	x = &Index{text: maxText}
-	wantError(t, x.add(Entry{Path: "a", Kind: Dir}), "with 268435456 bytes of paths")
+	u := &unpacker{x: &Index{}, text: maxText}
+	wantError(t, u.entry(&tar.Header{Typeflag: tar.TypeDir, Name: "a/", Mode: 0o755}), "with 268435456 bytes of paths")
+	check(t, unix.Setxattr(filepath.Join(dir, "one-more"), "user.x", []byte("y"), 0))
+	r := &reader{dir: dir, xattrs: maxText}
+	wantError(t, r.entry(&found{Entry: Entry{Path: "one-more", Kind: File}}), "bytes of paths; remove some or drop them")
+	_, err = ParseIndex(make([]byte, maxIndex+1))
+	wantError(t, err, "index: 1073741825 bytes: a layer holds at most")
 }
 
 func TestCaptureMany(t *testing.T) {

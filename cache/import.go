@@ -154,6 +154,7 @@ type unpacker struct {
 	in   *tar.Reader
 	out  *tar.Writer
 	x    *Index
+	text int // bytes of what the entries say of themselves
 	buf  []byte
 }
 
@@ -165,6 +166,9 @@ func (u *unpacker) entry(h *tar.Header) error {
 	}
 	if err := u.x.add(e); err != nil {
 		return err
+	}
+	if u.text += len(e.Path) + len(e.Link) + e.xattrBytes(); u.text > maxText {
+		return fmt.Errorf("%q: %w", e.Path, errLarge)
 	}
 	p := &u.x.Entries[len(u.x.Entries)-1]
 	if err := u.out.WriteHeader(header(p)); err != nil {

@@ -46,6 +46,14 @@ type Entry struct {
 	Xattrs   map[string]string // files and folders: user.*; files: security.capability, version 2
 }
 
+// xattrBytes is the size of the extended attributes.
+func (e *Entry) xattrBytes() (n int) {
+	for name, value := range e.Xattrs {
+		n += len(name) + len(value)
+	}
+	return n
+}
+
 // Digest returns the digest of a file's content.
 func (e *Entry) Digest() Digest { return Digest{e.Hash, e.Size} }
 
@@ -53,7 +61,6 @@ func (e *Entry) Digest() Digest { return Digest{e.Hash, e.Size} }
 // of its index and of the bytes of its files. A hardlink carries the mode and the owner of its file.
 type Index struct {
 	Entries []Entry
-	text    int // bytes of what the entries added by add say of themselves
 }
 
 // The text form is one line an entry below a line that names the version:
@@ -81,7 +88,10 @@ const (
 	// entries and 4 MB of paths, the largest distribution of TeX 250,000.
 	maxEntries = 1 << 20
 	maxText    = 256 << 20 // bytes of paths, targets and extended attributes
+	maxIndex   = 1 << 30   // bytes of its text form: those, escaped, and 120 more for each entry
 )
+
+var errLarge = fmt.Errorf("a layer holds at most %d entries, with %d bytes of paths", maxEntries, maxText)
 
 // CapabilityXattr is the extended attribute that holds a file's capabilities, see EncodeCaps.
 const CapabilityXattr = "security.capability"
@@ -124,6 +134,9 @@ func (e *Entry) append(b []byte) []byte {
 // ParseIndex reads what Marshal returns, and nothing else: the version, the order, the parents, the paths and the form
 // of each field are checked.
 func ParseIndex(b []byte) (*Index, error) {
+	if len(b) > maxIndex {
+		return nil, fmt.Errorf("index: %d bytes: %w", len(b), errLarge)
+	}
 	rest, ok := bytes.CutPrefix(b, []byte(indexHeader))
 	if !ok {
 		line, _, _ := bytes.Cut(b, []byte("\n"))
@@ -224,19 +237,16 @@ func (x *Index) add(e Entry) error {
 	default:
 		return fmt.Errorf("%q: unknown kind %q", e.Path, byte(e.Kind))
 	}
-	xattrs := 0
 	for name, value := range e.Xattrs {
 		if err := checkXattr(e.Kind, name, value); err != nil {
 			return fmt.Errorf("%q: %w", e.Path, err)
 		}
-		xattrs += len(name) + len(value)
 	}
-	if xattrs > maxXattrs {
+	if e.xattrBytes() > maxXattrs {
 		return fmt.Errorf("%q: more than %d bytes of extended attributes", e.Path, maxXattrs)
 	}
-	x.text += len(e.Path) + len(e.Link) + xattrs
-	if len(x.Entries) == maxEntries || x.text > maxText {
-		return fmt.Errorf("%q: a layer holds at most %d entries, with %d bytes of paths", e.Path, maxEntries, maxText)
+	if len(x.Entries) == maxEntries {
+		return fmt.Errorf("%q: %w", e.Path, errLarge)
 	}
 	x.Entries = append(x.Entries, e)
 	return nil
