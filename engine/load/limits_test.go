@@ -17,19 +17,19 @@ func TestManyOperators(t *testing.T) {
 		}
 		return ""
 	}
-	for name, expression := range map[string]string{
-		"not":         strings.Repeat("!", 20*n) + "true",
-		"minus":       strings.Repeat("-", 20*n) + "1",
-		"splat":       "[]" + strings.Repeat("[*]", 340_000),
-		"sum":         "1" + strings.Repeat("+1", n),
-		"condition":   strings.Repeat("true ? ", n) + "1" + strings.Repeat(" : 1", n),
-		"directive":   `"` + strings.Repeat("%{if true}", n) + strings.Repeat("%{endif}", n) + `"`,
-		"template":    strings.Repeat(`"${`, n) + "1" + strings.Repeat(`}"`, n),
-		"parentheses": strings.Repeat(`(")" == `, n) + "1" + strings.Repeat(")", n),
-		"lists":       strings.Repeat("[ # ]\n", n) + strings.Repeat("]", n),
+	const many, deep = "more than 10000 brackets and operators in one file; ", "nested more than 200 deep; simplify"
+	for name, c := range map[string]struct{ expression, want string }{
+		"not":         {strings.Repeat("!", 20*n) + "true", many},
+		"minus":       {strings.Repeat("-", 20*n) + "1", many},
+		"splat":       {"[]" + strings.Repeat("[*]", 340_000), many},
+		"sum":         {"1" + strings.Repeat("+1", n), many},
+		"condition":   {strings.Repeat("true ? ", n) + "1" + strings.Repeat(" : 1", n), many},
+		"directive":   {`"` + strings.Repeat("%{if true}", n) + strings.Repeat("%{endif}", n) + `"`, many},
+		"template":    {strings.Repeat(`"${`, n) + "1" + strings.Repeat(`}"`, n), deep},
+		"parentheses": {strings.Repeat(`(")" == `, n) + "1" + strings.Repeat(")", n), deep},
+		"lists":       {strings.Repeat("[ # ]\n", n) + strings.Repeat("]", n), deep},
 	} {
-		want := "packages/a/package.hcl:"
-		if got := load(expression); !strings.HasPrefix(got, want) || !strings.Contains(got, "more than 10000 brackets and operators in one file; ") {
+		if got := load(c.expression); !strings.HasPrefix(got, "packages/a/package.hcl:") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %.200s", name, got)
 		}
 	}
@@ -38,7 +38,7 @@ func TestManyOperators(t *testing.T) {
 	}
 	// Below the limit, and beyond it in a script and in strings.
 	for name, expression := range map[string]string{
-		"nested":  strings.Repeat(`upper(`, maxOperators-10) + `"x"` + strings.Repeat(")", maxOperators-10),
+		"nested":  strings.Repeat(`upper(`, maxNesting-2) + `"x"` + strings.Repeat(")", maxNesting-2),
 		"script":  "<<X\n" + strings.Repeat("-((", n) + "\nX",
 		"strings": `join("", ["` + strings.Repeat("(!-", n) + `"])`,
 	} {

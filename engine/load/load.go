@@ -143,8 +143,9 @@ const (
 	maxFile = 1 << 20
 	// maxOperators bounds the brackets and operators of one file: what the parser and the evaluation recurse on. Go
 	// cannot recover from a stack overflow, and 300,000 of some kinds make one; 10,000 of the worst take a second.
-	// Scripts, as heredocs, do not count.
+	// Scripts, as heredocs, do not count. What nests deeper than maxNesting is a mistake long before.
 	maxOperators = 10_000
+	maxNesting   = 200
 )
 
 func parse(root, name string) (*hcl.File, hcl.Diagnostics) {
@@ -156,8 +157,8 @@ func parse(root, name string) (*hcl.File, hcl.Diagnostics) {
 		return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name, Start: hcl.InitialPos}, "%d bytes in one file, the limit is %d; put scripts into files of their own (NAME.sh.j2)", len(text), maxFile)}
 	}
 	text = rawHeredocs(text)
-	if r := tooManyOperators(text, name); r != nil {
-		return nil, hcl.Diagnostics{Errorf(*r, "more than %d brackets and operators in one file; simplify its expressions, or split the package", maxOperators)}
+	if d := tooComplex(text, name); d != nil {
+		return nil, hcl.Diagnostics{d}
 	}
 	file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
 	for _, d := range diags {
@@ -168,30 +169,41 @@ func parse(root, name string) (*hcl.File, hcl.Diagnostics) {
 	return file, diags
 }
 
-// tooManyOperators returns where the limit is passed, or nil. The lexer, which does not recurse, tells what is an
-// operator and what is text; the bytes are counted first, because nearly no file comes near.
-func tooManyOperators(text []byte, name string) *hcl.Range {
-	count := 0
+// tooComplex returns an error for a file that passes a limit. The lexer, which does not recurse, tells what is an operator
+// and what is text; the bytes are counted first, because most files cannot come near.
+func tooComplex(text []byte, name string) *hcl.Diagnostic {
+	opening, operators := 0, 0
 	for _, c := range text {
-		if strings.IndexByte("([{!?:+-*/%=<>&|", c) >= 0 {
-			count++
+		switch c {
+		case '(', '[', '{':
+			opening++
+		case '!', '?', ':', '+', '-', '*', '/', '%', '=', '<', '>', '&', '|':
+			operators++
 		}
 	}
-	if count <= maxOperators {
+	if opening <= maxNesting && opening+operators <= maxOperators {
 		return nil
 	}
 	tokens, _ := hclsyntax.LexConfig(text, name, hcl.InitialPos)
-	count = 0
+	depth, count := 0, 0
 	for _, t := range tokens {
 		switch t.Type {
 		case hclsyntax.TokenIdent, hclsyntax.TokenNumberLit, hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit, hclsyntax.TokenOQuote,
 			hclsyntax.TokenCQuote, hclsyntax.TokenOHeredoc, hclsyntax.TokenCHeredoc, hclsyntax.TokenComma, hclsyntax.TokenEqual,
-			hclsyntax.TokenDot, hclsyntax.TokenComment, hclsyntax.TokenNewline, hclsyntax.TokenCParen, hclsyntax.TokenCBrack,
-			hclsyntax.TokenCBrace, hclsyntax.TokenTemplateSeqEnd, hclsyntax.TokenEOF:
+			hclsyntax.TokenDot, hclsyntax.TokenComment, hclsyntax.TokenNewline, hclsyntax.TokenEOF:
+		case hclsyntax.TokenCParen, hclsyntax.TokenCBrack, hclsyntax.TokenCBrace, hclsyntax.TokenTemplateSeqEnd:
+			depth--
+		case hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenOBrace, hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
+			depth++
+			count++
 		default:
-			if count++; count > maxOperators {
-				return &t.Range
-			}
+			count++
+		}
+		if depth > maxNesting {
+			return Errorf(t.Range, "brackets are nested more than %d deep; simplify the expression", maxNesting)
+		}
+		if count > maxOperators {
+			return Errorf(t.Range, "more than %d brackets and operators in one file; simplify its expressions, or split the package", maxOperators)
 		}
 	}
 	return nil
