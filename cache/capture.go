@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,8 +56,12 @@ func Capture(dir string, o CaptureOptions) (*Index, Digest, error) {
 		return nil, Digest{}, err
 	}
 	slices.SortFunc(c.found, func(a, b *found) int { return cmp.Compare(a.Path, b.Path) })
+	left := int64(maxLayer)
 	for i, f := range c.found {
 		c.link(i, f)
+		if left -= f.Size; left < 0 {
+			return nil, Digest{}, fmt.Errorf("capture %q: with it the output has more than %d bytes; remove it or drop it", f.Path, maxLayer)
+		}
 	}
 	for _, a := range o.Attrs {
 		if err := c.declare(a); err != nil {
@@ -95,6 +100,7 @@ type capture struct {
 	dir   string
 	drop  []string
 	found []*found
+	text  int           // bytes of the paths and targets in found
 	files map[inode]int // files with several names: where the first one is in found
 }
 
@@ -122,10 +128,13 @@ func (c *capture) walk(rel string) error {
 	if err != nil {
 		return fmt.Errorf("capture: %w", err)
 	}
-	names, err := d.Readdirnames(-1)
+	names, err := d.Readdirnames(maxEntries + 1)
 	d.Close()
-	if err != nil {
+	if err != nil && err != io.EOF {
 		return fmt.Errorf("capture: %w", err)
+	}
+	if len(names) > maxEntries {
+		return fmt.Errorf("capture %q: the folder has more than %d entries; remove some or drop it", rel, maxEntries)
 	}
 	for _, name := range names {
 		path := name
@@ -150,9 +159,16 @@ func (c *capture) dropped(path string) bool {
 }
 
 func (c *capture) visit(path string) error {
+	if c.text += len(path); c.text > maxText || len(c.found) == maxEntries {
+		return fmt.Errorf("capture %.200q: %w; remove some or drop them", path, errLarge)
+	}
 	full := c.dir + "/" + path
 	var st unix.Stat_t
-	if err := unix.Lstat(full, &st); err != nil {
+	err := unix.Lstat(full, &st)
+	if err == unix.ENAMETOOLONG {
+		return fmt.Errorf("capture %.200q…: the path is longer than the kernel takes; remove it or drop it", path)
+	}
+	if err != nil {
 		return fmt.Errorf("capture %q: %w", path, err)
 	}
 	f := &found{
@@ -179,6 +195,7 @@ func (c *capture) visit(path string) error {
 			return fmt.Errorf("capture %q: %w", path, err)
 		}
 		f.Kind, f.Link, f.Mode = Symlink, target, 0o777
+		c.text += len(target)
 	case unix.S_IFIFO:
 		f.Kind = Fifo
 	case unix.S_IFSOCK:
@@ -352,6 +369,7 @@ type reader struct {
 	chunks chan<- chunk
 	stop   <-chan struct{}
 	hash   hash.Hash
+	xattrs int // bytes of extended attributes so far
 }
 
 func (r *reader) send(k chunk) error {
@@ -368,6 +386,9 @@ func (r *reader) entry(f *found) error {
 	full := r.dir + "/" + f.Path
 	if err := f.settle(full); err != nil {
 		return err
+	}
+	if r.xattrs += f.xattrBytes(); r.xattrs > maxText {
+		return fmt.Errorf("%w; remove some or drop them", errLarge)
 	}
 	if f.Kind != File {
 		return r.send(chunk{f: f, head: true})

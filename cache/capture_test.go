@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"fmt"
@@ -396,8 +397,41 @@ func TestCaptureDeep(t *testing.T) {
 	check(t, unix.Fchmodat(at, "closed", 0, 0))
 	unix.Close(at)
 	_, _, err = Capture(dir, CaptureOptions{})
-	wantError(t, err, "file name too long")
+	wantError(t, err, "the path is longer than the kernel takes; remove it or drop it")
 	check(t, Remove(filepath.Join(dir, name)))
+}
+
+// TestCaptureBounds: what costs a build nothing to make must not cost the engine hours or all its memory.
+func TestCaptureBounds(t *testing.T) {
+	dir := tempDir(t)
+	for _, name := range []string{"a", "huge"} {
+		f, err := os.Create(filepath.Join(dir, name))
+		check(t, err)
+		check(t, f.Truncate(maxLayer/2+1))
+		check(t, f.Close())
+	}
+	check(t, os.Link(filepath.Join(dir, "huge"), filepath.Join(dir, "huge-again"))) // does not count twice
+	_, _, err := Capture(dir, CaptureOptions{})
+	wantError(t, err, `capture "huge": with it the output has more than 68719476736 bytes; remove it or drop it`)
+	x, _, err := Capture(dir, CaptureOptions{Drop: []string{"a", "huge*"}})
+	if err != nil || len(x.Entries) != 0 {
+		t.Errorf("dropped: %v", err)
+	}
+
+	check(t, os.WriteFile(filepath.Join(dir, "one-more"), nil, 0o644))
+	c := &capture{dir: dir, found: make([]*found, maxEntries)}
+	wantError(t, c.visit("one-more"), `capture "one-more": a layer holds at most 1048576 entries`)
+	c = &capture{dir: dir, text: maxText}
+	wantError(t, c.visit("one-more"), "268435456 bytes of paths; remove some or drop them")
+	x = &Index{Entries: make([]Entry, maxEntries)}
+	wantError(t, x.add(Entry{Path: "a", Kind: Dir}), `"a": a layer holds at most 1048576 entries`)
+	u := &unpacker{x: &Index{}, text: maxText}
+	wantError(t, u.entry(&tar.Header{Typeflag: tar.TypeDir, Name: "a/", Mode: 0o755}), "with 268435456 bytes of paths")
+	check(t, unix.Setxattr(filepath.Join(dir, "one-more"), "user.x", []byte("y"), 0))
+	r := &reader{dir: dir, xattrs: maxText}
+	wantError(t, r.entry(&found{Entry: Entry{Path: "one-more", Kind: File}}), "bytes of paths; remove some or drop them")
+	_, err = ParseIndex(make([]byte, maxIndex+1))
+	wantError(t, err, "index: 1073741825 bytes: a layer holds at most")
 }
 
 func TestCaptureMany(t *testing.T) {
@@ -442,9 +476,39 @@ func childRemove(dir string) error {
 	return nil
 }
 
+// childRemoveDeep removes folders that are nested deeper than it may open files, the last one closed to everyone and
+// with two names that Remove itself uses.
+func childRemoveDeep(dir string) error {
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 100, Max: 100}); err != nil {
+		return err
+	}
+	at, err := unix.Open(dir, unix.O_PATH, 0)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for range 500 {
+		errs = append(errs, unix.Mkdirat(at, "tree", 0o755), unix.Mkdirat(at, "1.up", 0o755), unix.Mknodat(at, "2.up", unix.S_IFREG, 0))
+		next, err := unix.Openat(at, "tree", unix.O_PATH, 0)
+		if err := errors.Join(append(errs, err)...); err != nil {
+			return err
+		}
+		unix.Close(at)
+		at = next
+	}
+	errs = append(errs, unix.Mkdirat(at, "in", 0o755), unix.Fchmodat(at, "in", 0, 0), unix.Fchmodat(at, "../tree", 0, 0), unix.Close(at),
+		Remove(dir+"/1.up"), Remove(dir+"/2.up"), Remove(dir+"/tree"))
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		errs = append(errs, fmt.Errorf("left: %v, %v", left, err))
+	}
+	return errors.Join(errs...)
+}
+
 func TestRemove(t *testing.T) {
-	output(t, child("remove", tempDir(t)))
-	output(t, asUser(child("remove", userDir(t))))
+	for _, name := range []string{"remove", "deep"} {
+		output(t, child(name, tempDir(t)))
+		output(t, asUser(child(name, userDir(t))))
+	}
 	dir := tempDir(t)
 	check(t, Remove(filepath.Join(dir, "none")))
 	check(t, os.Mkdir(filepath.Join(dir, "keep"), 0o555))

@@ -10,7 +10,6 @@ import (
 	"hash"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -22,8 +21,12 @@ type ImportLimits struct {
 	Entries int
 }
 
-// DefaultImportLimits are far above any real layer.
-var DefaultImportLimits = ImportLimits{Bytes: 64 << 30, Entries: 4 << 20}
+// maxLayer bounds the tar of a layer in bytes. It is far above any real layer, and below what a disk holds: a file of
+// exabytes costs nothing to make, but hours to read.
+const maxLayer = 64 << 30
+
+// DefaultImportLimits are what Capture keeps to, too.
+var DefaultImportLimits = ImportLimits{Bytes: maxLayer, Entries: maxEntries}
 
 // ImportTar stores a layer from the tar that r gives up to its end, which may come from anywhere, and returns the layer
 // that it turned out to be: the caller compares. It accepts what WriteTar writes, byte by byte, and nothing else, so
@@ -56,7 +59,6 @@ func unpack(dir string, r io.Reader, m ImportLimits) (*Index, Digest, error) {
 	t := &tree{root: root, parent: -1}
 	defer t.close()
 	u := &unpacker{
-		dir:  dir,
 		tree: t,
 		echo: &echo{r: bufio.NewReaderSize(r, 128<<10), hash: sha256.New(), limit: m.Bytes},
 		x:    &Index{},
@@ -87,7 +89,7 @@ func unpack(dir string, r io.Reader, m ImportLimits) (*Index, Digest, error) {
 	for i := range u.x.Entries {
 		if e := &u.x.Entries[i]; e.Kind == Dir {
 			if err := t.settleDir(e); err != nil {
-				return nil, Digest{}, fmt.Errorf("%s: %w", filepath.Join(dir, e.Path), err)
+				return nil, Digest{}, fmt.Errorf("%q: %w", e.Path, err)
 			}
 		}
 	}
@@ -106,6 +108,10 @@ type echo struct {
 	ahead []byte // read but not yet written
 }
 
+// maxAhead bounds what is read before an entry is known: with its long names and records, of 1 MiB at most each. A tar
+// that goes on with headers for headers would fill the memory.
+const maxAhead = 4 << 20
+
 var errNotCanonical = errors.New("not a layer's tar: a header or the padding is not as this program writes it")
 
 func (e *echo) Read(b []byte) (int, error) {
@@ -113,6 +119,9 @@ func (e *echo) Read(b []byte) (int, error) {
 	e.n += int64(n)
 	if e.limit > 0 && e.n > e.limit {
 		return 0, fmt.Errorf("the tar is longer than %d bytes", e.limit)
+	}
+	if len(e.ahead)+n > maxAhead {
+		return 0, errNotCanonical
 	}
 	e.hash.Write(b[:n])
 	e.ahead = append(e.ahead, b[:n]...)
@@ -140,12 +149,12 @@ func (e *echo) end() error {
 }
 
 type unpacker struct {
-	dir  string // for errors
 	tree *tree
 	echo *echo
 	in   *tar.Reader
 	out  *tar.Writer
 	x    *Index
+	text int // bytes of what the entries say of themselves
 	buf  []byte
 }
 
@@ -158,12 +167,15 @@ func (u *unpacker) entry(h *tar.Header) error {
 	if err := u.x.add(e); err != nil {
 		return err
 	}
+	if u.text += len(e.Path) + len(e.Link) + e.xattrBytes(); u.text > maxText {
+		return fmt.Errorf("%q: %w", e.Path, errLarge)
+	}
 	p := &u.x.Entries[len(u.x.Entries)-1]
 	if err := u.out.WriteHeader(header(p)); err != nil {
 		return fmt.Errorf("%q: %w", e.Path, err)
 	}
 	if err := u.write(p); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(u.dir, e.Path), err)
+		return fmt.Errorf("%q: %w", e.Path, err)
 	}
 	return nil
 }

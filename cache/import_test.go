@@ -96,6 +96,28 @@ func TestImportHostile(t *testing.T) {
 		"trusted":             {hostile(t, xattr("trusted.overlay.opaque", "y")), "cannot be part"},
 		"selinux":             {hostile(t, xattr("security.selinux", "y")), "cannot be part"},
 		"capability v3":       {hostile(t, xattr(CapabilityXattr, "\x01\x00\x00\x03"+strings.Repeat("\x00", 20))), "version 2"},
+		"file, then folder":   {hostile(t, file("a"), dir("a")), "named twice"},
+		"below a fifo":        {hostile(t, tar.Header{Typeflag: tar.TypeFifo, Name: "a"}, file("a/b")), "not a folder"},
+		"negative size":       {patched(t, file("a"), 124, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), "invalid tar header"},
+		"negative time":       {patched(t, file("a"), 136, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), "not a layer's tar"},
+		"negative owner":      {patched(t, file("a"), 108, "\xff\xff\xff\xff\xff\xff\xff\xff"), "out of range"},
+		"no checksum":         {hostile(t, file("a"))[1:], "invalid tar header"},
+		"socket":              {patched(t, file("a"), 156, "s"), "cannot be part"},
+		"NUL in a path":       {pax(t, "path=a\x00b"), "invalid tar header"},
+		"path in PAX":         {pax(t, "path=../../"+base), "clean"},
+		"PAX of other length": {pax(t, "size=1"), ""},
+		"negative PAX size":   {pax(t, "size=-1"), "invalid tar header"},
+		"PAX link path":       {pax(t, "linkpath=/etc"), "not a layer's tar"},
+		"PAX sparse":          {pax(t, "GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.realsize=1099511627776"), ""},
+		"PAX character set":   {pax(t, "hdrcharset=BINARY"), "not a layer's tar"},
+		"PAX without a file":  {pax(t, "path=b")[:1024], ""},
+		"GNU long name":       {gnuLong(t, "../"+base), "clean"},
+		"two GNU long names":  {gnuLong(t, "b", "../"+base), "clean"},
+		"GNU long name, NUL":  {gnuLong(t, "b\x00/../../x"), "not a layer's tar"},
+		"control characters":  {hostile(t, file("a\x1b[2J"), file("a\x1b[2J")), `"a\x1b[2J"`},
+		"many xattrs":         {hostile(t, manyXattrs(9)), "524288 bytes of extended attributes"},
+		"huge PAX header":     {hugeHeader(t), "too long"},
+		"headers only":        {headersOnly(t, 9), "not a layer's tar"},
 		"long xattr":          {hostile(t, xattr("user.x", strings.Repeat("v", maxXattr+1))), "longer than"},
 		"other record":        {hostile(t, with(file("a"), func(h *tar.Header) { h.PAXRecords = map[string]string{"VENDOR.x": "y"} })), "not a layer's tar"},
 		"other time":          {hostile(t, with(file("a"), func(h *tar.Header) { h.ModTime = time.Unix(1, 0) })), "not a layer's tar"},
@@ -121,6 +143,9 @@ func TestImportHostile(t *testing.T) {
 			_, err := s.ImportTar(bytes.NewReader(c.tar))
 			wantError(t, err, c.want)
 			wantError(t, err, "import layer")
+			if err != nil && strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
+				t.Errorf("control characters would reach the terminal: %q", err)
+			}
 			wantUntouched(t, s, outside)
 		})
 	}
@@ -136,6 +161,16 @@ func TestImportHostile(t *testing.T) {
 		_, err = s.ImportTar(broken)
 		wantError(t, err, "the line went dead")
 		wantUntouched(t, s, outside)
+	})
+	t.Run("control characters", func(t *testing.T) { // no output has them but as %XX and \x
+		odd := hostile(t, dir("\x1b]0;x\a"), file("\x1b]0;x\a/\xff\n"))
+		l, err := s.ImportTar(bytes.NewReader(odd))
+		check(t, err)
+		x, err := s.LoadIndex(l)
+		if err != nil || strings.ContainsFunc(strings.ReplaceAll(string(x.Marshal()), "\n", ""), func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Errorf("%v: %q", err, x.Marshal())
+		}
+		check(t, Remove(s.layerPath(l.Tar.Hash)))
 	})
 	t.Run("cut", func(t *testing.T) {
 		for n := 0; n < len(good); n += 509 {
@@ -161,6 +196,72 @@ func TestImportHostile(t *testing.T) {
 	}
 	check(t, s.VerifyLayer(l))
 	check(t, checkSettled(s.LayerDir(l), x))
+}
+
+// manyXattrs is a file with n extended attributes of the largest size.
+func manyXattrs(n int) tar.Header {
+	h := tar.Header{Typeflag: tar.TypeReg, Name: "a", Size: 3, PAXRecords: map[string]string{}}
+	for i := range n {
+		h.PAXRecords[fmt.Sprintf("%suser.%d", xattrRecord, i)] = strings.Repeat("v", maxXattr)
+	}
+	return h
+}
+
+// patched is a tar of one entry with a field of its header changed.
+func patched(t testing.TB, h tar.Header, at int, field string) []byte {
+	b := hostile(t, h)
+	copy(b[at:512], field)
+	setSum(b[:512])
+	return b
+}
+
+// special is an entry of some type, which holds text, before the file "a".
+func special(t testing.TB, kind byte, text string) []byte {
+	b := hostile(t, tar.Header{Typeflag: tar.TypeReg, Name: "x", Size: int64(len(text))}, tar.Header{Typeflag: tar.TypeReg, Name: "a", Size: 3})
+	b[156] = kind
+	setSum(b[:512])
+	copy(b[512:], text)
+	return b
+}
+
+// pax is the file "a" with PAX records.
+func pax(t testing.TB, records ...string) []byte {
+	text := ""
+	for _, r := range records {
+		n := len(r) + len(" \n") + 1
+		for len(fmt.Sprintf("%d %s\n", n, r)) != n {
+			n++
+		}
+		text += fmt.Sprintf("%d %s\n", n, r)
+	}
+	return special(t, tar.TypeXHeader, text)
+}
+
+// gnuLong is the file "a" with other names, as GNU tar writes long ones.
+func gnuLong(t testing.TB, names ...string) []byte {
+	var all []byte
+	for i, name := range names {
+		b := special(t, tar.TypeGNULongName, name+"\x00")
+		if i < len(names)-1 {
+			b = b[:1024]
+		}
+		all = append(all, b...)
+	}
+	return all
+}
+
+// hugeHeader is a PAX header of 2 MiB.
+func hugeHeader(t testing.TB) []byte {
+	b := hostile(t, manyXattrs(1))
+	copy(b[124:], "00010000000\x00")
+	setSum(b[:512])
+	return append(b[:512], bytes.Repeat([]byte("x"), 2<<20)...)
+}
+
+// headersOnly is n headers of 650 KB each, none of which is followed by what it describes: a reader goes on looking.
+func headersOnly(t testing.TB, n int) []byte {
+	b := hostile(t, manyXattrs(10))
+	return bytes.Repeat(b[:len(b)-4*512], n) // without the file's own header, content, and the end
 }
 
 // sparseBomb is an old GNU sparse file of 1 TiB in two blocks.

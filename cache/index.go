@@ -46,6 +46,14 @@ type Entry struct {
 	Xattrs   map[string]string // files and folders: user.*; files: security.capability, version 2
 }
 
+// xattrBytes is the size of the extended attributes.
+func (e *Entry) xattrBytes() (n int) {
+	for name, value := range e.Xattrs {
+		n += len(name) + len(value)
+	}
+	return n
+}
+
 // Digest returns the digest of a file's content.
 func (e *Entry) Digest() Digest { return Digest{e.Hash, e.Size} }
 
@@ -72,7 +80,18 @@ const (
 	maxPath  = 4095 // bytes of a path or target: PATH_MAX without the NUL
 	maxID    = 1<<31 - 2
 	maxXattr = 64 << 10 // bytes of one extended attribute's value: XATTR_SIZE_MAX
+
+	// What one entry has of them: they lie in a PAX header, of which readers of tars take 1 MiB.
+	maxXattrs = 512 << 10
+
+	// What an index may cost, so that nobody's output or tar fills the memory: some 700 MB. Linux's sources are 90,000
+	// entries and 4 MB of paths, the largest distribution of TeX 250,000.
+	maxEntries = 1 << 20
+	maxText    = 256 << 20 // bytes of paths, targets and extended attributes
+	maxIndex   = 1 << 30   // bytes of its text form: those, escaped, and 120 more for each entry
 )
+
+var errLarge = fmt.Errorf("a layer holds at most %d entries, with %d bytes of paths", maxEntries, maxText)
 
 // CapabilityXattr is the extended attribute that holds a file's capabilities, see EncodeCaps.
 const CapabilityXattr = "security.capability"
@@ -115,6 +134,9 @@ func (e *Entry) append(b []byte) []byte {
 // ParseIndex reads what Marshal returns, and nothing else: the version, the order, the parents, the paths and the form
 // of each field are checked.
 func ParseIndex(b []byte) (*Index, error) {
+	if len(b) > maxIndex {
+		return nil, fmt.Errorf("index: %d bytes: %w", len(b), errLarge)
+	}
 	rest, ok := bytes.CutPrefix(b, []byte(indexHeader))
 	if !ok {
 		line, _, _ := bytes.Cut(b, []byte("\n"))
@@ -219,6 +241,12 @@ func (x *Index) add(e Entry) error {
 		if err := checkXattr(e.Kind, name, value); err != nil {
 			return fmt.Errorf("%q: %w", e.Path, err)
 		}
+	}
+	if e.xattrBytes() > maxXattrs {
+		return fmt.Errorf("%q: more than %d bytes of extended attributes", e.Path, maxXattrs)
+	}
+	if len(x.Entries) == maxEntries {
+		return fmt.Errorf("%q: %w", e.Path, errLarge)
 	}
 	x.Entries = append(x.Entries, e)
 	return nil

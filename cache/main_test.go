@@ -20,6 +20,7 @@ var children = map[string]func(dir string) error{
 	"capture":  childCapture,
 	"setcap":   childSetcap,
 	"remove":   childRemove,
+	"deep":     childRemoveDeep,
 	"commits":  childCommits,
 	"collects": childCollects,
 	"puts":     childPuts,
@@ -57,6 +58,20 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 		t.Fatalf("%v: %s%s", err, out.String(), stderr.String())
 	}
 	return strings.TrimSpace(out.String())
+}
+
+// TestAsOrdinaryUser runs what meets hostile input again as a user without rights.
+func TestAsOrdinaryUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		return // this is that run
+	}
+	const tests = "TestImportHostile|TestCaptureBounds|TestCaptureRefuses|TestCaptureDeep"
+	cmd := asUser(exec.Command("/proc/self/exe", "-test.v", "-test.run=^("+tests+")$"))
+	cmd.Dir = userDir(t)
+	cmd.Env = append(os.Environ(), "TMPDIR="+cmd.Dir)
+	if out := output(t, cmd); strings.Count(out, "\n--- PASS") != strings.Count(tests, "|")+1 {
+		t.Error(out)
+	}
 }
 
 // ordinary is the user that tests of root compare with.

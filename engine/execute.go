@@ -193,6 +193,7 @@ func (x *execution) Skip(id, cause int32) {
 type NodeError struct {
 	Reason  string // "exit status 2", "timed out after 1h0m0s", …
 	Phase   string
+	Remedy  string // what else is known, and what to do; or ""
 	Log     string // path
 	Tail    []string
 	Code    int
@@ -201,10 +202,14 @@ type NodeError struct {
 }
 
 func (e *NodeError) Error() string {
-	if e.Phase == "" {
-		return e.Reason
+	s := e.Reason
+	if e.Phase != "" {
+		s += " in phase " + e.Phase
 	}
-	return e.Reason + " in phase " + e.Phase
+	if e.Remedy != "" {
+		s += "; " + e.Remedy
+	}
+	return s
 }
 
 // sandboxEnv is the environment of every script, below what stage and target set.

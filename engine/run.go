@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vfsb/cache"
 	"vfsb/engine/action"
 	"vfsb/engine/artifact"
@@ -111,13 +113,19 @@ func (r *run) script(ctx context.Context) error {
 	r.maxRSS = result.MaxRSS
 	r.log, _ = r.Store.PutFile(log.path)
 	failure := &NodeError{Phase: log.phase, Tail: log.tail, Code: result.ExitCode, Seconds: result.Wall.Seconds(), Log: r.Store.BlobPath(r.log)}
+	failure.Remedy = fullDisk(r.Store.Dir(), log.full)
 	switch {
 	case errors.Is(context.Cause(ctx), errSilent):
 		failure.Reason = fmt.Sprintf("printed nothing for %s (silence)", r.node.Step.Silence)
+	case errors.Is(context.Cause(ctx), errLog):
+		failure.Reason = fmt.Sprintf("printed more than %d MiB", maxLog>>20)
 	case err != nil:
 		return err
-	case logErr != nil:
+	case logErr != nil && (result.ExitCode == 0 || !errors.Is(logErr, unix.ENOSPC)): // else the script failed for that, too
 		return logErr
+	case result.OutOfMemory > 0: // whatever the script made of it, on another machine it could come out otherwise
+		failure.Reason = fmt.Sprintf("killed: out of memory, limit %d MiB for all nodes that run", result.OutOfMemory>>20)
+		failure.Remedy = "run fewer at once with -j, or on a machine with more memory"
 	case result.TimedOut:
 		failure.Reason = fmt.Sprintf("timed out after %s", spec.Timeout)
 	case result.Signal != 0:
@@ -130,7 +138,43 @@ func (r *run) script(ctx context.Context) error {
 	return failure
 }
 
-var errSilent = errors.New("silent for too long")
+var (
+	errSilent = errors.New("silent for too long")
+	errLog    = errors.New("the log is too long")
+)
+
+const (
+	maxLog  = 1 << 30  // bytes; the bootstrap of a compiler prints some 30 MB
+	maxLine = 64 << 10 // bytes; what is longer is more than one line
+
+	// Where less than lowDisk is left, something has failed for want of room, and removed what it had written so far;
+	// where a script was told so by the kernel, that goes for someDisk, too.
+	lowDisk, someDisk = 16 << 20, 512 << 20 // bytes
+	lowInodes         = 100
+)
+
+// fullDisk says that the file system of dir has no room left, which a script that fails may not have noticed itself.
+func fullDisk(dir string, told bool) string {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return ""
+	}
+	blocks, low := st.Bavail, uint64(lowDisk)
+	if os.Geteuid() == 0 {
+		blocks = st.Bfree // root may use what is reserved
+	}
+	if told {
+		low = someDisk
+	}
+	free := blocks * uint64(st.Bsize)
+	switch {
+	case free < low:
+		return fmt.Sprintf("the disk is full (no space left on device): %d MiB are left for %s; make room, or use another --store", free>>20, dir)
+	case st.Files > 0 && st.Ffree < lowInodes:
+		return fmt.Sprintf("the disk is full (no space left on device): %s may hold no more files; make room, or use another --store", dir)
+	}
+	return ""
+}
 
 // PhaseMarker starts a line with which a script says which phase it enters.
 const PhaseMarker = "@vfsb phase "
@@ -144,6 +188,7 @@ type logFile struct {
 	writer *os.File
 	phase  string
 	tail   []string
+	full   bool // a program said that there is no space left on a device
 
 	file *os.File
 	done chan error
@@ -167,16 +212,21 @@ func (r *run) openLog(cancel context.CancelCauseFunc) (*logFile, error) {
 	go func() {
 		defer reader.Close()
 		out := bufio.NewWriter(l.file)
-		lines := bufio.NewReader(reader)
+		lines := bufio.NewReaderSize(reader, maxLine)
 		var err error
 		var shown time.Time
+		size := 0
 		for {
-			line, readErr := lines.ReadString('\n')
-			if line != "" {
+			text, readErr := lines.ReadSlice('\n')
+			if len(text) > 0 {
 				if silence != nil {
 					silence.Reset(r.node.Step.Silence)
 				}
-				line = strings.TrimRight(line, "\n")
+				line, end := strings.TrimRight(string(text), "\n"), "\n"
+				if readErr == bufio.ErrBufferFull {
+					end, readErr = "", nil
+				}
+				l.full = l.full || strings.Contains(line, "No space left on device")
 				if name, ok := strings.CutPrefix(line, PhaseMarker); ok {
 					l.phase = name
 					line = "==> " + name
@@ -189,7 +239,9 @@ func (r *run) openLog(cancel context.CancelCauseFunc) (*logFile, error) {
 				if len(l.tail) > tailLines {
 					l.tail = l.tail[1:]
 				}
-				if _, writeErr := out.WriteString(line + "\n"); err == nil {
+				if size += len(line) + len(end); size > maxLog {
+					cancel(errLog)
+				} else if _, writeErr := out.WriteString(line + end); err == nil {
 					err = writeErr
 				}
 			}

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -64,8 +66,18 @@ func TestRawHeredocs(t *testing.T) {
 	}
 }
 
-// FuzzHCL: no file, however odd, makes the loader panic.
+// FuzzHCL: no file, however odd, makes the loader panic; it says the same of it twice, with file, line and what is wrong.
 func FuzzHCL(f *testing.F) {
+	for _, pattern := range []string{"packages/*/package.hcl", "profiles/*/*.hcl", "templates/*.hcl"} {
+		names, _ := filepath.Glob("../../" + pattern)
+		for _, name := range names {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(string(text))
+		}
+	}
 	for _, s := range []string{"package \"a\" {\n script { script = \"x\" }\n}\n", "package {", "a = <<X\n${\nX\n", "package \"a\" { source { git = 1 } }", "profile \"p\" { stage \"s\" {} }", "platform \"x\" { vars = { a = 1.5 } }", "rule \"r\" { attribute \"a\" { type = 3 } }", "workspace {\n import = [\"shipped\", \"./x\"]\n pin = null\n}"} {
 		f.Add(s)
 	}
@@ -75,11 +87,27 @@ func FuzzHCL(f *testing.F) {
 			"packages/a/package.hcl": text, "profiles/p/p.hcl": text, "templates/t.hcl": text, "other/vfsb.hcl": text,
 		})
 		shipped := Carried{Unpack: func() (string, error) { return root, nil }}
-		Load(filepath.Join(root, "other"), nil, shipped)
-		ws, diags := Load(root, []string{"group"}, shipped)
-		if !diags.HasErrors() {
-			r := NewResolver(ws, Exec{Arch: "amd64"})
-			r.Expand(Pattern{Recursive: true})
+		load := func(root string) string {
+			ws, diags := Load(root, []string{"group", "seed"}, shipped)
+			var b strings.Builder
+			if !diags.HasErrors() {
+				nodes, err := NewResolver(ws, Exec{Arch: "amd64"}).Expand(Pattern{Recursive: true})
+				fmt.Fprintln(&b, len(nodes), err)
+			}
+			for _, d := range diags {
+				if d.Subject == nil || d.Subject.Filename == "" || d.Subject.Start.Line < 1 || d.Summary+d.Detail == "" {
+					t.Errorf("%q: where, and what? %+v at %v", text, d, d.Subject)
+				}
+			}
+			if err := ws.PrintDiagnostics(&b, diags, 80, false); err != nil {
+				t.Error(err)
+			}
+			return b.String()
+		}
+		for _, root := range []string{root, filepath.Join(root, "other")} {
+			if one, two := load(root), load(root); one != two {
+				t.Errorf("%q gives\n%s\nand then\n%s", text, one, two)
+			}
 		}
 	})
 }

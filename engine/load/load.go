@@ -123,8 +123,15 @@ func templateName(path string) string {
 	return name
 }
 
-// maxNesting bounds brackets within brackets: the HCL parser recurses without bound.
-const maxNesting = 200
+const (
+	// maxFile bounds an HCL file: the parser's time grows with the square of the dollar signs in one heredoc.
+	maxFile = 1 << 20
+	// maxOperators bounds the brackets and operators of one file: what the parser and the evaluation recurse on. Go
+	// cannot recover from a stack overflow, and 300,000 of some kinds make one; 10,000 of the worst take a second.
+	// Scripts, as heredocs, do not count. What nests deeper than maxNesting is a mistake long before.
+	maxOperators = 10_000
+	maxNesting   = 200
+)
 
 // parse reads the file at dir/path, which diagnostics call name.
 func parse(dir, path, name string) (*hcl.File, hcl.Diagnostics) {
@@ -136,27 +143,60 @@ func parse(dir, path, name string) (*hcl.File, hcl.Diagnostics) {
 }
 
 func parseText(name string, text []byte) (*hcl.File, hcl.Diagnostics) {
-	depth, line := 0, 1
-	for _, c := range text {
-		switch c {
-		case '\n':
-			line++
-		case '(', '[', '{':
-			if depth++; depth > maxNesting {
-				pos := hcl.Pos{Line: line, Column: 1}
-				return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name, Start: pos, End: pos}, "brackets are nested more than %d deep; simplify the expression", maxNesting)}
-			}
-		case ')', ']', '}':
-			depth = max(0, depth-1)
-		}
+	if len(text) > maxFile {
+		return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name, Start: hcl.InitialPos}, "%d bytes in one file, the limit is %d; put scripts into files of their own (NAME.sh.j2)", len(text), maxFile)}
 	}
-	file, diags := hclsyntax.ParseConfig(rawHeredocs(text), name, hcl.InitialPos)
+	text = rawHeredocs(text)
+	if d := tooComplex(text, name); d != nil {
+		return nil, hcl.Diagnostics{d}
+	}
+	file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
 	for _, d := range diags {
 		if d.Detail == "" {
 			d.Detail = "The file is not valid HCL."
 		}
 	}
 	return file, diags
+}
+
+// tooComplex returns an error for a file that passes a limit. The lexer, which does not recurse, tells what is an operator
+// and what is text; the bytes are counted first, because most files cannot come near.
+func tooComplex(text []byte, name string) *hcl.Diagnostic {
+	opening, operators := 0, 0
+	for _, c := range text {
+		switch c {
+		case '(', '[', '{':
+			opening++
+		case '!', '?', ':', '+', '-', '*', '/', '%', '=', '<', '>', '&', '|':
+			operators++
+		}
+	}
+	if opening <= maxNesting && opening+operators <= maxOperators {
+		return nil
+	}
+	tokens, _ := hclsyntax.LexConfig(text, name, hcl.InitialPos)
+	depth, count := 0, 0
+	for _, t := range tokens {
+		switch t.Type {
+		case hclsyntax.TokenIdent, hclsyntax.TokenNumberLit, hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit, hclsyntax.TokenOQuote,
+			hclsyntax.TokenCQuote, hclsyntax.TokenOHeredoc, hclsyntax.TokenCHeredoc, hclsyntax.TokenComma, hclsyntax.TokenEqual,
+			hclsyntax.TokenDot, hclsyntax.TokenComment, hclsyntax.TokenNewline, hclsyntax.TokenEOF:
+		case hclsyntax.TokenCParen, hclsyntax.TokenCBrack, hclsyntax.TokenCBrace, hclsyntax.TokenTemplateSeqEnd:
+			depth--
+		case hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenOBrace, hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
+			depth++
+			count++
+		default:
+			count++
+		}
+		if depth > maxNesting {
+			return Errorf(t.Range, "brackets are nested more than %d deep; simplify the expression", maxNesting)
+		}
+		if count > maxOperators {
+			return Errorf(t.Range, "more than %d brackets and operators in one file; simplify its expressions, or split the package", maxOperators)
+		}
+	}
+	return nil
 }
 
 var heredocStart = regexp.MustCompile(`^[^#"]*=\s*<<-?([A-Za-z_][A-Za-z0-9_-]*)\s*$`)

@@ -7,9 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
+
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/syntax"
 )
 
 var update = flag.Bool("update", false, "write the expected results of the tests in testdata")
@@ -233,10 +238,11 @@ func TestCheckShell(t *testing.T) {
 		}
 	}
 	for script, want := range map[string]string{
-		"echo a\nif true; then\n  echo\n": "s:2: `if` statement must end with `fi`\n\t2 | if true; then",
-		"a\nb '\n":                        "s:2: reached EOF without closing quote `'`\n\t2 | b '",
-		"a\n\n\x00":                       "s:3: a script cannot hold a NUL byte\n\t3 | \x00",
-		"\n" + strings.Repeat("(", 2000):  "s:2: nested too deeply\n\t2 | " + strings.Repeat("(", 160) + "…",
+		"echo a\nif true; then\n  echo\n":     "s:2: `if` statement must end with `fi`\n\t2 | if true; then",
+		"a\nb '\n":                            "s:2: reached EOF without closing quote `'`\n\t2 | b '",
+		"a\n\n\x00":                           "s:3: a script cannot hold a NUL byte\n\t3 | \x00",
+		"\n" + strings.Repeat("(", 2000):      "s:2: nested too deeply\n\t2 | " + strings.Repeat("(", 160) + "…",
+		strings.Repeat("while x; do ", 1<<20): "s: a script holds at most 1048576 bytes, this one has 12582912; data belongs into a source",
 	} {
 		err := CheckShell("s", script)
 		var e *Error
@@ -278,6 +284,41 @@ func FuzzRender(f *testing.F) {
 		}
 		if err := CheckShell("t", text); err != nil && strings.Contains(err.Error(), "cannot check") {
 			t.Errorf("a panic was caught: %v", err)
+		}
+	})
+}
+
+// FuzzQuote: a quoted string is one word, whose value is the string.
+func FuzzQuote(f *testing.F) {
+	for _, s := range []string{"", "plain", "a b", "it's", "$(x)", "~", "*?[", "\n", "-n", "a=b", "{a,b}", "\\", "!", "#", "ü\xff", "\x00"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		q, err := Quote(s)
+		if strings.Contains(s, "\x00") {
+			if err == nil {
+				t.Errorf("%q was quoted", s)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !utf8.ValidString(s) { // no script is valid with it
+			return
+		}
+		file, err := syntax.NewParser().Parse(strings.NewReader("echo "+q+"\n"), "")
+		if err != nil || len(file.Stmts) != 1 {
+			t.Fatalf("%q quoted as %s: %v", s, q, err)
+		}
+		call, ok := file.Stmts[0].Cmd.(*syntax.CallExpr)
+		if !ok || len(call.Args) != 2 {
+			t.Fatalf("%q quoted as %s is no word", s, q)
+		}
+		got, err := expand.Fields(nil, call.Args[1])
+		want := []string{strings.ReplaceAll(s, "\r\n", "\n")} // the parser's own way with line ends
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q quoted as %s is %q, %v", s, q, got, err)
 		}
 	})
 }

@@ -99,8 +99,7 @@ const attackTable = `
 	ENOENT: create in /proc
 	ok: create in /build, create in /dev/shm
 	EROFS: chmod sysroot, remove sysroot
-	EPERM: ptrace 1, process_vm_readv 1, pidfd_getfd 1, raise limit
-	ok: prlimit 1
+	EPERM: ptrace 1, process_vm_readv 1, pidfd_getfd 1, raise limit, prlimit 1
 	ok: i386 getpid, i386 chown, i386 setgroups, i386 socket unix
 	EPERM: i386 mount, i386 unshare user, i386 clone user, i386 mknod device, i386 mknodat block, i386 open_by_handle_at
 	ENOSYS: i386 keyctl, i386 add_key, i386 bpf, i386 io_uring_setup, i386 clone3

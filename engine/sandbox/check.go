@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -65,7 +64,7 @@ func Check(storeDir string) []Finding {
 		}
 		all = append(all, f)
 	}
-	return append(all, checkBinfmt(binfmt), checkPidMax(), checkCgroup())
+	return append(all, checkBinfmt(binfmt), checkPidMax(), checkGroups())
 }
 
 // probe sets up a sandbox with an empty root.
@@ -153,32 +152,17 @@ func checkPidMax() Finding {
 	return f
 }
 
-// checkCgroup looks whether the caller may make groups below its own in the second hierarchy.
-func checkCgroup() Finding {
-	f := Finding{Name: "cgroup delegation", Remedy: "systemd-run --user --scope -p Delegate=yes vfsb …, or run as root"}
-	b, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		f.Detail = err.Error()
+// checkGroups makes a control group as a sandbox does.
+func checkGroups() Finding {
+	f := Finding{Name: "memory limit", Remedy: "systemd-run --user --scope -p Delegate=yes vfsb …, or run as root"}
+	g := &groups{}
+	s := g.start(0, defaultProcesses)
+	if s == nil {
+		f.Detail = "no control groups: " + g.err.Error()
 		return f
 	}
-	for line := range strings.Lines(string(b)) {
-		below, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
-		if !ok {
-			continue
-		}
-		for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-			dir := filepath.Join(mount, below)
-			controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
-			if err != nil {
-				continue
-			}
-			f.Detail = strconv.Quote(strings.TrimSpace(string(controllers))) + " in " + dir
-			if unix.Access(dir, unix.W_OK) == nil {
-				f.OK, f.Remedy = true, ""
-			}
-			return f
-		}
-	}
-	f.Detail = "no second hierarchy"
+	defer g.end(s)
+	f.OK, f.Remedy = true, ""
+	f.Detail = fmt.Sprintf("%d MiB for all sandboxes of a build, in %s", s.limit>>20, filepath.Dir(s.memory))
 	return f
 }

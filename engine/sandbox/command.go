@@ -93,6 +93,7 @@ func (p *pid1) run() {
 	if err := unix.Chdir(p.order.Cwd); err != nil {
 		p.fail(at("change to "+p.order.Cwd, err))
 	}
+	send(controlFD, report{Runs: true})
 	pid, err := p.start()
 	if err != nil {
 		p.fail(&stepError{step: p.order.Argv[0], err: err, exec: true})
@@ -135,6 +136,12 @@ func (p *pid1) start() (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	// In the child before its exec, /proc/self/exe is this program, which lies on the host: no layer may name it as bash.
+	fd, err := unix.Openat2(unix.AT_FDCWD, file, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS})
+	if err != nil {
+		return 0, err
+	}
+	unix.Close(fd)
 	files := []uintptr{uintptr(p.stdio[0]), uintptr(p.stdio[1]), uintptr(p.stdio[2])}
 	if o.Jobs {
 		for len(files) < jobsInside {
@@ -145,6 +152,12 @@ func (p *pid1) start() (pid int, err error) {
 	attr := &syscall.ProcAttr{Env: o.Env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true}}
 	if o.Pty {
 		attr.Sys.Setctty = true // descriptor 0
+	}
+	// When the machine's memory runs out, the kernel ends the command rather than pid 1, the engine, or what else runs.
+	const adjustment = "/proc/self/oom_score_adj"
+	if own, err := os.ReadFile(adjustment); err == nil {
+		os.WriteFile(adjustment, []byte("1000"), 0)
+		defer os.WriteFile(adjustment, own, 0)
 	}
 	return syscall.ForkExec(file, o.Argv, attr)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"runtime"
 	"strconv"
 	"strings"
@@ -20,10 +21,18 @@ const (
 	jobsFD    = 4 // and 5, where there is a jobserver
 )
 
+func init() {
+	if startedAsInit() {
+		runtime.LockOSThread() // to the process's first thread: the kernel takes a time namespace's offsets from that only
+	}
+}
+
+func startedAsInit() bool { return len(os.Args) == 2 && os.Args[0] == initName && os.Getpid() == 1 }
+
 // Init makes this process pid 1 of a sandbox if it was started as such, and then never returns; else it returns at
 // once. It must be the first call of main, and of TestMain in packages whose tests run sandboxes.
 func Init() {
-	if len(os.Args) != 2 || os.Args[0] != initName || os.Getpid() != 1 {
+	if !startedAsInit() {
 		return
 	}
 	// This thread alone is stripped of its rights, and starts the command, which inherits what the thread has left.
@@ -148,8 +157,10 @@ func (p *pid1) setUp(trees []int) error {
 		{"set up binfmt_misc", p.makeBinfmt},
 		{"pivot root", p.pivot},
 		{"name host", p.nameHost},
+		{"hide control group", func() error { return unix.Unshare(unix.CLONE_NEWCGROUP) }}, // the one that it lies in now is "/"
 		{"bring loopback up", loopbackUp},
 		{"make standard files", p.makeFiles},
+		{"set clocks", setClocks},
 		{"set limits", setLimits},
 		{"set personality", func() error { return setPersonality(p.order.Linux32) }},
 		{"give up dumps", func() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }},
@@ -265,6 +276,18 @@ func (p *pid1) makeProc() error {
 		return at("limit processes", err)
 	}
 
+	sys, err := clone(proc, "sys", unix.MOUNT_ATTR_RDONLY)
+	if err != nil {
+		return err
+	}
+	point, err := unix.Openat(proc, "sys", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := attach(sys, point); err != nil {
+		return err
+	}
+
 	// One read-only tmpfs holds the covers; its clones inherit the attribute.
 	covers, err := newMount("tmpfs", attrsNone, "mode=755", "size=256k")
 	if err != nil {
@@ -279,7 +302,7 @@ func (p *pid1) makeProc() error {
 	}
 	fixed := fixedProc()
 	for name, content := range fixed {
-		if err := writeFile(covers, name, content); err != nil {
+		if err := writeFile(covers, path.Base(name), content); err != nil {
 			return err
 		}
 	}
@@ -308,7 +331,7 @@ func (p *pid1) makeProc() error {
 		return at("cover /proc/"+name, attach(c, point))
 	}
 	for name := range fixed {
-		if err := cover(name, name); err != nil {
+		if err := cover(name, path.Base(name)); err != nil {
 			return err
 		}
 	}
@@ -322,15 +345,7 @@ func (p *pid1) makeProc() error {
 			return err
 		}
 	}
-	sys, err := clone(proc, "sys", unix.MOUNT_ATTR_RDONLY)
-	if err != nil {
-		return err
-	}
-	point, err := unix.Openat(proc, "sys", unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	return attach(sys, point)
+	return nil
 }
 
 func writeFile(dir int, name, content string) error {

@@ -22,6 +22,8 @@ func fixedProc() map[string]string {
 		"swaps":   "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n",
 		"uptime":  "3600.00 7200.00\n",
 		"version": "Linux version 6.7.0 (vfsb@vfsb) #1 SMP\n",
+
+		"sys/kernel/random/boot_id": "00000000-0000-4000-8000-000000000000\n",
 	}
 }
 

@@ -40,13 +40,16 @@ func dropCapabilities() error {
 }
 
 // setLimits fixes the limits that a script can see. 4096 descriptors are what every kernel allows an ordinary user
-// unasked; 8 MiB of stack is everybody's default, and gcc raises it to 64.
+// unasked; 8 MiB of stack is everybody's default, and gcc raises it to 64. One byte for a core dump, not none: where
+// /proc/sys/kernel/core_pattern names a program, the kernel starts that on the host, as its root, for any limit but one.
 func setLimits() error {
 	for _, l := range []struct {
 		resource   int
 		soft, hard uint64
 	}{
-		{unix.RLIMIT_CORE, 0, 0},
+		{unix.RLIMIT_CORE, 1, 1},
+		{unix.RLIMIT_RTPRIO, 0, 0},
+		{unix.RLIMIT_NICE, 0, 0},
 		{unix.RLIMIT_NOFILE, 4096, 4096},
 		{unix.RLIMIT_STACK, 8 << 20, 64 << 20},
 	} {

@@ -50,6 +50,12 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 	if s.Terminal {
 		term = openOurs(&s)
 	}
+	copies := &copier{spec: &s, term: term}
+	theirs := s.Stdin
+	var err error
+	if s.Stdin, err = copies.input(theirs); err != nil {
+		return Result{}, err
+	}
 	o, paths := newOrder(&s)
 	o.Probe = probe != nil
 	if term != nil {
@@ -62,12 +68,19 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 	defer runtime.UnlockOSThread()
 	began := time.Now()
 	b, err := start(&s, o)
+	if s.Stdin != theirs {
+		s.Stdin.Close()
+	}
 	if err != nil {
+		copies.wait()
 		return Result{}, err
 	}
 	defer unix.Close(b.control)
+	bounds := ours.start(s.Memory, s.Processes)
+	defer ours.end(bounds)
+	bounds.add(b.proc.Pid) // it waits for its order, and has started nothing yet
 	reports := make(chan []report, 1)
-	copies := &copier{spec: &s, term: term, began: began}
+	copies.began = began
 	go func() { reports <- b.listen(copies, probe) }()
 	err = b.order(o, paths)
 	ended := make(chan struct{})
@@ -91,7 +104,12 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 	if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
 		r.MaxRSS = int64(ru.Maxrss) << 10
 	}
+	if bounds.outOfMemory() {
+		r.OutOfMemory = bounds.limit
+	}
+	runs := false
 	for _, rep := range said {
+		runs = runs || rep.Runs
 		switch {
 		case rep.Exit != nil:
 			r.ExitCode, r.Signal = rep.Exit.Code, syscall.Signal(rep.Exit.Signal)
@@ -112,6 +130,9 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 		return r, nil
 	case bySilence:
 		r.Silent = true
+		return r, nil
+	}
+	if runs { // somebody killed pid 1; the command's own doing is likelier than the machine's
 		return r, nil
 	}
 	return r, unfit("run", fmt.Errorf("pid 1 ended with %v and said nothing: killed from outside, or out of memory", state))
@@ -478,6 +499,34 @@ type copier struct {
 	began time.Time
 	last  atomic.Int64 // when something was written, nanoseconds after began
 	all   sync.WaitGroup
+}
+
+// input returns what becomes the command's standard input. What a regular file holds comes through a pipe: the command
+// could open the file again by its name in /proc, to write.
+func (c *copier) input(stdin *os.File) (*os.File, error) {
+	if stdin == nil || c.term != nil {
+		return stdin, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(stdin.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("sandbox: standard input: %w", err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFBLK:
+	case unix.S_IFDIR:
+		return nil, errors.New("sandbox: standard input is a folder, which leads out; use a file, a pipe or /dev/null")
+	default:
+		return stdin, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: standard input: %w", err)
+	}
+	c.all.Go(func() {
+		defer w.Close()
+		io.Copy(w, stdin)
+	})
+	return r, nil
 }
 
 // silent returns how long nothing has been written.

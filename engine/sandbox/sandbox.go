@@ -57,8 +57,8 @@ type Spec struct {
 	Env  []string // the whole environment
 	Cwd  string   // "" is /build
 
-	// Stdin is descriptor 0 of the command; it can be read, but where root runs the sandbox not be opened again by its
-	// name /dev/stdin. What the command writes to 1 and 2 is copied to Stdout and Stderr, in order where they are the
+	// Stdin is descriptor 0 of the command, a regular file by way of a pipe; it can be read, but where root runs the
+	// sandbox not be opened again by its name /dev/stdin. What the command writes to 1 and 2 is copied to Stdout and Stderr, in order where they are the
 	// same file. nil is /dev/null.
 	Stdin, Stdout, Stderr *os.File
 	// Terminal gives the command a terminal of its own, joined to the one that Stdin is (nil: os.Stdin), so that job
@@ -79,6 +79,9 @@ type Spec struct {
 	// Processes is the largest process id inside, so about the number of processes; 0 is 32768, the least is 301.
 	// Kernels before 6.14 cannot limit it for one sandbox and are not asked to.
 	Processes int
+	// Memory bounds this sandbox's memory in bytes, 0: it has no bound of its own. Together the sandboxes of a process may
+	// use most of the machine's memory. Both only where the caller may make control groups, see [Check].
+	Memory int64
 }
 
 // A Result is how a command ended. User and Sys count every process of the sandbox that was waited for; MaxRSS is that
@@ -91,6 +94,9 @@ type Result struct {
 	MaxRSS    int64
 	TimedOut  bool // killed after Spec.Timeout
 	Silent    bool // killed after Spec.Silence
+	// OutOfMemory is the bound, in bytes, at which the kernel killed a process of the sandbox, 0: it did not. What the
+	// others made of that, if they could go on, depends on the machine.
+	OutOfMemory int64
 }
 
 // A Finding is what [Check] found out about one thing that the sandbox needs or likes.

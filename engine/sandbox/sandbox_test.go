@@ -34,6 +34,14 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(engineVar); dir != "" {
 		playEngine(dir)
 	}
+	if dir := os.Getenv(groupVar); dir != "" {
+		probeFile = os.Getenv(probeVar)
+		if err := playGroups(dir); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	os.Exit(withProbe(m.Run))
 }
@@ -371,7 +379,7 @@ func TestFacts(t *testing.T) {
 	out := l.want(s)
 	for _, want := range []string{
 		"node vfsb (none)\n", "ids 0 0 0 0\n", "cwd /build\n", "umask 0022\n",
-		fmt.Sprintf("limit %d 0 0\n", unix.RLIMIT_CORE), fmt.Sprintf("limit %d %d %d\n", unix.RLIMIT_STACK, 8<<20, 64<<20), "files 4096\n",
+		fmt.Sprintf("limit %d 1 1\n", unix.RLIMIT_CORE), fmt.Sprintf("limit %d %d %d\n", unix.RLIMIT_STACK, 8<<20, 64<<20), "files 4096\n",
 		"personality 0x40000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n", "leader true\n", "env A=1 PATH=/bin\n", "SigBlk:\t0000000000000000\n", "SigIgn:\t0000000000000000\n",
 		"CapBnd:\t00000000800400fb\n", "CapEff:\t00000000800400fb\n", "CapInh:\t0000000000000000\n", "CapAmb:\t0000000000000000\n",
 	} {
@@ -533,6 +541,95 @@ func TestStdin(t *testing.T) {
 	if out := l.want(s); out != "from outside" {
 		t.Errorf("%q", out)
 	}
+}
+
+// TestStdinIsNoWayOut gives the command a file of the host, which it may read but not change, and a folder, which it may
+// not have.
+func TestStdinIsNoWayOut(t *testing.T) {
+	l := newLab(t)
+	name := l.write("notes", "mine", 0o666)
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	before, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := l.spec("run", "append")
+	s.Stdin = f
+	if out := l.want(s); out != "read mine\n" {
+		t.Errorf("%q", out)
+	}
+	if st, err := os.Stat(name); err != nil || st.Mode() != before.Mode() || l.read("notes") != "mine" {
+		t.Errorf("%v, %q", st, l.read("notes"))
+	}
+	s = l.spec("run2", "true")
+	if s.Stdin, err = os.Open("/"); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stdin.Close()
+	if r, err := Run(t.Context(), s); err == nil || !strings.Contains(err.Error(), "is a folder, which leads out; use a file") {
+		t.Errorf("%+v %v", r, err)
+	}
+	// A command that reads nothing of much does not hang the caller.
+	if err := os.Truncate(name, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	s = l.spec("run3", "true")
+	s.Stdin = f
+	l.want(s)
+}
+
+// TestLinkToTheEngine has layers whose command is, by a link of /proc, the program that runs the sandbox.
+func TestLinkToTheEngine(t *testing.T) {
+	l := newLab(t)
+	before, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"exe": "/proc/self/exe", "parent": "/proc/1/exe", "fd": "/proc/self/fd/3", "root": "/proc/self/root/bin/probe"} {
+		if err := os.Symlink(to, filepath.Join(l.dir, "probe/bin", name)); err != nil {
+			t.Fatal(err)
+		}
+		for _, argv0 := range []string{"/bin/" + name, name, to} {
+			s := l.spec(fmt.Sprint("run", strings.ReplaceAll(name+argv0, "/", "-")), "true")
+			s.Argv[0] = argv0
+			r, err := Run(t.Context(), s)
+			var e *ExecError
+			if argv0 == name && errors.Is(err, syscall.ENOENT) { // a search finds no program there
+				continue
+			}
+			if !errors.As(err, &e) || !errors.Is(err, syscall.ELOOP) {
+				t.Errorf("%s: %+v %v", argv0, r, err)
+			}
+		}
+	}
+	if after, err := os.Stat("/proc/self/exe"); err != nil || after.ModTime() != before.ModTime() || after.Mode() != before.Mode() || after.Size() != before.Size() {
+		t.Errorf("the program has changed: %v, %v", after, err)
+	}
+}
+
+// TestPid1Killed: when somebody kills pid 1, out of memory perhaps, that is the command's end, not the machine's failure.
+func TestPid1Killed(t *testing.T) {
+	l := newLab(t)
+	s := l.spec("run", "sleep", "3600001")
+	s.Timeout = time.Minute
+	go func() {
+		for range 5000 {
+			if pid := ourPid1(); pid != 0 && len(running("probe\x00sleep\x003600001")) > 0 {
+				unix.Kill(pid, unix.SIGKILL)
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	r, err := Run(t.Context(), s)
+	if err != nil || r.Signal != syscall.SIGKILL || r.ExitCode != 137 || r.TimedOut {
+		t.Errorf("%+v %v", r, err)
+	}
+	waitGone(t, "probe\x00sleep\x003600001", time.Second)
 }
 
 func TestProcessLimit(t *testing.T) {
@@ -716,7 +813,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	for _, n := range []string{"kernel", "store's file system", "user namespaces", "overlay in a user namespace", "sandbox",
-		"binfmt_misc in user namespaces", "process limit per sandbox", "cgroup delegation"} {
+		"binfmt_misc in user namespaces", "process limit per sandbox", "memory limit"} {
 		if !names[n] {
 			t.Errorf("no finding %q", n)
 		}

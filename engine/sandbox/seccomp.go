@@ -20,7 +20,9 @@ import (
 //     could not be pretended. The filter refuses them too because the kernel lets device 0:0 through, which to an
 //     overlay means a deleted file, and /out becomes an overlay's lower folder. The same goes for RENAME_WHITEOUT.
 //   - clone3 is ENOSYS: its flags lie in memory, where a filter cannot look; libraries then use clone.
-//   - i386's socketcall(SOCKET) likewise is EAFNOSUPPORT; 32-bit programs have socket since Linux 4.3.
+//   - i386's socketcall(SOCKET and SOCKETPAIR) likewise is EAFNOSUPPORT; 32-bit programs have socket since Linux 4.3.
+//   - Pid 1's limits are not the command's business (prlimit64): with one of processor time it could be killed, which
+//     would look like the machine's failure.
 //   - Calls of the x32 table and of any machine without a table here are ENOSYS.
 
 // Results of a filter.
@@ -60,7 +62,8 @@ var (
 	whiteout    = &test{arg: 4, mask: unix.RENAME_WHITEOUT}
 	cloneFlags  = func(arg int) *test { return &test{arg: arg, mask: newNamespaces} }
 	unshareArg  = &test{arg: 0, mask: newNamespaces | unix.CLONE_NEWTIME}
-	socketCall1 = &test{arg: 0, mask: ^uint32(0), any: []uint32{1}}
+	socketCalls = &test{arg: 0, mask: ^uint32(0), any: []uint32{1, 8}} // SOCKET, SOCKETPAIR
+	ofPid1      = &test{arg: 0, mask: ^uint32(0), any: []uint32{1}}
 )
 
 // A table is the rules for the calls of one machine.

@@ -19,7 +19,9 @@ var i386 = join([]rule{
 	{120, eperm, cloneFlags(0)}, // clone
 	{310, eperm, unshareArg},    // unshare
 	{359, enofam, oddFamily},    // socket
-	{102, enofam, socketCall1},  // socketcall
+	{360, enofam, oddFamily},    // socketpair
+	{102, enofam, socketCalls},  // socketcall
+	{340, eperm, ofPid1},        // prlimit64
 }, repeat(succeed,
 	16, 95, 182, // lchown, fchown, chown (16-bit ids)
 	198, 207, 212, 298, // lchown32, fchown32, chown32, fchownat

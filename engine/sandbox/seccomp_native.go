@@ -17,6 +17,8 @@ var native = join([]rule{
 	{unix.SYS_CLONE, eperm, cloneFlags(0)},
 	{unix.SYS_UNSHARE, eperm, unshareArg},
 	{unix.SYS_SOCKET, enofam, oddFamily},
+	{unix.SYS_SOCKETPAIR, enofam, oddFamily},
+	{unix.SYS_PRLIMIT64, eperm, ofPid1},
 }, repeat(succeed,
 	unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, unix.SYS_SETGROUPS, unix.SYS_GETGROUPS,
 ), repeat(eperm,

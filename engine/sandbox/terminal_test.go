@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,4 +128,36 @@ func TestTerminalWithoutOne(t *testing.T) {
 	if out := l.want(s); out != "hello\nhello, too\n" {
 		t.Errorf("%q", out)
 	}
+}
+
+// TestTerminalInput types on the command's terminal from inside: nothing of it may reach the caller's, where it would be
+// read by the caller's shell.
+func TestTerminalInput(t *testing.T) {
+	l := newLab(t)
+	master, slave := hostTerminal(t)
+	go io.Copy(io.Discard, master)
+	s := l.spec("run", "push")
+	s.Terminal, s.Stdin, s.Stdout = true, slave, slave
+	s.Timeout = time.Minute
+	if r, err := Run(t.Context(), s); err != nil || r.ExitCode != 0 {
+		t.Errorf("%+v %v", r, err)
+	}
+	waiting := func() int {
+		n, err := unix.IoctlGetInt(int(slave.Fd()), unix.TIOCINQ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := waiting(); n != 0 {
+		t.Errorf("%d bytes were typed on the caller's terminal", n)
+	}
+	master.WriteString("x\n") // what it would look like
+	for range 1000 {
+		if waiting() == 2 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Error("the test cannot see what is typed")
 }

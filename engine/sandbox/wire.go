@@ -53,6 +53,7 @@ type mountOrder struct {
 type report struct {
 	Fault  *fault `json:",omitempty"` // nothing was run
 	Files  bool   `json:",omitempty"` // comes with the reading ends of the pipes, or with the terminal
+	Runs   bool   `json:",omitempty"` // the command is being started
 	Exit   *exit  `json:",omitempty"` // the command has ended
 	Binfmt string `json:",omitempty"` // a probe's answer: "ok", or why binfmt_misc cannot be mounted
 }

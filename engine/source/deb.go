@@ -34,7 +34,7 @@ func openDeb(in io.ReaderAt, size int64) (io.ReadCloser, error) {
 		}
 		offset += 60
 		if int64(length) > size-offset {
-			return nil, fmt.Errorf("ar member %s: %d bytes, but %d are left", name, length, size-offset)
+			return nil, fmt.Errorf("ar member %q: %d bytes, but %d are left", name, length, size-offset)
 		}
 		body := io.NewSectionReader(in, offset, int64(length))
 		offset += int64(length) + int64(length)%2

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"vfsb/cache"
 )
 
@@ -36,6 +38,17 @@ type file struct {
 	connect func(context.Context, *Fetcher) (*http.Client, error)
 }
 
+// most is how many bytes the file may have.
+func (w file) most() int64 {
+	switch {
+	case w.size >= 0:
+		return w.size
+	case w.limit > 0:
+		return w.limit
+	}
+	return maxSize
+}
+
 func (w file) errorf(format string, args ...any) error {
 	return fmt.Errorf("%s: %s: %w", w.pos, w.what, fmt.Errorf(format, args...))
 }
@@ -55,6 +68,11 @@ func (e *ChecksumError) Error() string {
 	}
 	return fmt.Sprintf("%s: %s: wrong sha256 from %s\n  declared %s\n  received %s (%d bytes)%s", e.Pos, e.What, e.URL,
 		e.Want, e.Got, e.Size, remedy)
+}
+
+// wrongSize is the error for content whose size alone gives it away.
+func (w file) wrongSize(from string, size int64) error {
+	return &ChecksumError{Pos: w.pos, What: w.what, URL: from, Want: w.sha256, WantSize: w.most(), Size: size}
 }
 
 // get puts a file into the store and returns its digest: from the mirrors, from the shared cache, from its URLs. Callers
@@ -236,13 +254,17 @@ func isNotFound(err error) bool {
 
 // copyLocal puts a local file into the store if it is the wanted one.
 func (f *Fetcher) copyLocal(w file, path string) (cache.Digest, error) {
-	in, err := os.Open(path)
+	in, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe would wait for a writer
 	if err != nil {
 		return cache.Digest{}, err
 	}
 	defer in.Close()
-	if st, err := in.Stat(); err != nil || !st.Mode().IsRegular() {
+	st, err := in.Stat()
+	if err != nil || !st.Mode().IsRegular() {
 		return cache.Digest{}, fmt.Errorf("%s: not a file: %w", path, os.ErrNotExist)
+	}
+	if w.size >= 0 && st.Size() != w.size { // a sparse file can be longer than any disk
+		return cache.Digest{}, w.wrongSize(path, st.Size())
 	}
 	return f.adopt(w, path, func(out io.Writer) error {
 		_, err := io.Copy(out, in)
@@ -264,8 +286,11 @@ func (f *Fetcher) adopt(w file, from string, write func(io.Writer) error) (cache
 	}
 	defer tmp.Close()
 	h := sha256.New()
-	count := &counter{w: io.MultiWriter(tmp, h)}
+	count := &counter{w: io.MultiWriter(tmp, h), most: w.most()}
 	if err := write(count); err != nil {
+		if count.n > count.most {
+			err = w.wrongSize(from, count.n)
+		}
 		return cache.Digest{}, err
 	}
 	sum := hex.EncodeToString(h.Sum(nil))
@@ -285,14 +310,15 @@ func (f *Fetcher) adopt(w file, from string, write func(io.Writer) error) (cache
 	return d, w.checkSize(d)
 }
 
-// counter counts what is written through it.
+// counter counts what is written through it, and fails when that is too much.
 type counter struct {
-	w io.Writer
-	n int64
+	w       io.Writer
+	n, most int64
 }
 
 func (c *counter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
+	if c.n += int64(len(b)); c.n > c.most {
+		return 0, errors.New("too long")
+	}
+	return c.w.Write(b)
 }

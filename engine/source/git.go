@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -139,19 +138,39 @@ func (g gitRepo) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// maxGitOutput bounds what one git command prints. A tree whose folders are the same few again and again lists without
+// end; Linux's lists 10 MB.
+const maxGitOutput = 64 << 20
+
 // run runs git and returns its output; an error holds the last lines that it printed.
 func (g gitRepo) run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := g.command(ctx, args...)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		text := strings.TrimSpace(errs.String())
-		if n := len(text); n > 1000 {
-			text = text[n-1000:]
-		}
-		return nil, fmt.Errorf("git %s: %w: %s", args[0], err, text)
+	var out bytes.Buffer
+	count := &counter{w: &out, most: maxGitOutput}
+	errs := &tail{most: 1000}
+	cmd.Stdout, cmd.Stderr = count, errs
+	err := cmd.Run()
+	switch {
+	case count.n > count.most:
+		return nil, fmt.Errorf("git %s: prints more than %d bytes; is the repository made to do harm?", args[0], maxGitOutput)
+	case err != nil:
+		return nil, fmt.Errorf("git %s: %w: %s", args[0], err, bytes.TrimSpace(errs.b))
 	}
 	return out.Bytes(), nil
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	b    []byte
+	most int
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.b = append(t.b, b...)
+	if n := len(t.b); n > t.most {
+		t.b = t.b[:copy(t.b, t.b[n-t.most:])]
+	}
+	return len(b), nil
 }
 
 // fetch gets the commit alone, or if the server does not hand out single commits, all branches and tags.
@@ -186,20 +205,32 @@ func (g gitRepo) list(ctx context.Context, commit string) ([]member, error) {
 		return nil, err
 	}
 	members := []member{{mode: fs.ModeDir | 0o755}}
+	left := int64(maxSize)
 	for line := range strings.SplitSeq(string(out), "\x00") {
 		if line == "" {
 			continue
 		}
 		head, name, _ := strings.Cut(line, "\t")
 		words := strings.Fields(head)
-		if len(words) != 4 || !filepath.IsLocal(name) {
-			return nil, fmt.Errorf("git ls-tree: odd line %q", line)
+		if len(words) != 4 || !cleanName(name) {
+			return nil, fmt.Errorf("git ls-tree: odd line %.200q; is the repository made to do harm?", line)
 		}
 		m := member{path: name, id: words[2]}
+		if words[3] != "-" { // folders and submodules
+			if m.size, err = strconv.ParseInt(words[3], 10, 64); err != nil || m.size < 0 {
+				return nil, fmt.Errorf("git ls-tree: odd size in %.200q", line)
+			}
+		}
+		if left -= m.size; left < 0 {
+			return nil, fmt.Errorf("%q: with it the files have more than %d bytes; is the repository made to do harm?", name, int64(maxSize))
+		}
 		switch words[0] {
 		case "040000", "160000":
 			m.mode = fs.ModeDir | 0o755
 		case "120000":
+			if m.size > maxPath {
+				return nil, fmt.Errorf("%q: the link has %d bytes, the limit is %d", name, m.size, maxPath)
+			}
 			target, err := g.run(ctx, "cat-file", "blob", m.id)
 			if err != nil {
 				return nil, err
@@ -207,13 +238,20 @@ func (g gitRepo) list(ctx context.Context, commit string) ([]member, error) {
 			m.mode, m.link = fs.ModeSymlink, string(target)
 		default:
 			m.mode = filePerm(words[0] == "100755")
-			if m.size, err = strconv.ParseInt(words[3], 10, 64); err != nil {
-				return nil, fmt.Errorf("git ls-tree: odd size in %q", line)
-			}
 		}
 		members = append(members, m)
 	}
 	return members, nil
+}
+
+// cleanName reports whether a path of a tree means what it says. Trees are text to git: names such as ".." can be in one.
+func cleanName(name string) bool {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." {
+			return false
+		}
+	}
+	return len(name) <= maxPath
 }
 
 // gitBlobs reads objects through one git process.

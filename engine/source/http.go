@@ -301,7 +301,7 @@ func (f *Fetcher) attempt(ctx context.Context, w file, from string, p *partial, 
 		return cache.Digest{}, &statusError{resp.StatusCode, resp.Status, retryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	}
 	if w.size >= 0 && total >= 0 && total != w.size {
-		return cache.Digest{}, &ChecksumError{Pos: w.pos, What: w.what, URL: from, Want: w.sha256, WantSize: w.size, Size: total}
+		return cache.Digest{}, w.wrongSize(from, total)
 	}
 	if !p.resumed {
 		h.Reset()
@@ -315,12 +315,6 @@ func (f *Fetcher) attempt(ctx context.Context, w file, from string, p *partial, 
 	if _, err := out.Seek(have, io.SeekStart); err != nil {
 		return cache.Digest{}, err
 	}
-	limit := w.size
-	if limit < 0 {
-		if limit = w.limit; limit == 0 {
-			limit = maxSize
-		}
-	}
 	report := time.Now()
 	buf := make([]byte, 256<<10)
 	for {
@@ -328,8 +322,8 @@ func (f *Fetcher) attempt(ctx context.Context, w file, from string, p *partial, 
 		if n > 0 {
 			watchdog.Reset(stall)
 			have += int64(n)
-			if have > limit {
-				return cache.Digest{}, &ChecksumError{Pos: w.pos, What: w.what, URL: from, Want: w.sha256, WantSize: limit, Size: have}
+			if have > w.most() {
+				return cache.Digest{}, w.wrongSize(from, have)
 			}
 			h.Write(buf[:n])
 			if _, err := out.Write(buf[:n]); err != nil {

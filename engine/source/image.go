@@ -24,8 +24,15 @@ import (
 	"vfsb/cache"
 )
 
-// maxManifest bounds a manifest. Registries take no larger ones.
-const maxManifest = 4 << 20
+const (
+	// maxManifest bounds a manifest in bytes. Registries take no larger ones.
+	maxManifest = 4 << 20
+	// maxImageLayers bounds the layers of an image, which are opened and unpacked all at once. Container engines mount
+	// 127 at most.
+	maxImageLayers = 500
+	// maxIndexes is how many indexes one may go through to a manifest. Real images have one.
+	maxIndexes = 3
+)
 
 // manifestTypes are the kinds of manifest that FetchImage reads.
 var manifestTypes = []string{string(types.OCIManifestSchema1), string(types.OCIImageIndex), string(types.DockerManifestSchema2), string(types.DockerManifestList)}
@@ -62,8 +69,8 @@ func (f *Fetcher) imageLayers(ctx context.Context, s ImageSeed, from imageOrigin
 		return []cache.Digest{top}, nil // a rootfs tarball
 	}
 	if len(manifest.Manifests) > 0 {
-		if depth > 3 {
-			return nil, s.errorf("indexes within indexes")
+		if depth == maxIndexes {
+			return nil, s.errorf("more than %d indexes within each other; name the digest of the manifest itself", maxIndexes)
 		}
 		chosen, err := s.choose(manifest.Manifests)
 		if err != nil {
@@ -78,8 +85,14 @@ func (f *Fetcher) imageLayers(ctx context.Context, s ImageSeed, from imageOrigin
 	if len(manifest.Layers) == 0 {
 		return nil, s.errorf("%s is the manifest of no image", s.Digest)
 	}
+	if n := len(manifest.Layers); n > maxImageLayers {
+		return nil, s.errorf("the image has %d layers, the limit is %d; squash it", n, maxImageLayers)
+	}
 	var layers []cache.Digest
-	for _, l := range manifest.Layers {
+	for i, l := range manifest.Layers {
+		if !l.MediaType.IsLayer() {
+			return nil, s.errorf("layer %d is of the media type %q, which is no layer of files; choose another image", i+1, l.MediaType)
+		}
 		d, err := f.imagePart(ctx, s, from, l, false)
 		if err != nil {
 			return nil, err
@@ -134,7 +147,15 @@ func (f *Fetcher) readManifest(d cache.Digest) (manifest, bool, error) {
 	}
 	var m manifest
 	if err := json.Unmarshal(b, &m); err != nil {
-		return manifest{}, false, fmt.Errorf("manifest %s: %w", d.Hex(), err)
+		return manifest{}, false, fmt.Errorf("manifest %s: %w; choose another image", d.Hex(), err)
+	}
+	if len(m.Manifests) > 0 && len(m.Layers) > 0 { // programs differ in what they take it for
+		return manifest{}, false, fmt.Errorf("manifest %s is both an index and an image; choose another image", d.Hex())
+	}
+	for _, part := range slices.Concat(m.Manifests, m.Layers) {
+		if part.Size < 0 {
+			return manifest{}, false, fmt.Errorf("manifest %s: blob %s of %d bytes; choose another image", d.Hex(), part.Digest, part.Size)
+		}
 	}
 	return m, true, nil
 }
@@ -245,18 +266,23 @@ func (a archiveOrigin) fetch(_ context.Context, f *Fetcher, w file, isManifest b
 			return d, err
 		}
 		w.remedy = "its own sha256 is " + sum.Got
+		w.limit = maxManifest
 	}
 	in, err := os.Open(string(a))
 	if err != nil {
 		return cache.Digest{}, w.errorf("%w", err)
 	}
 	defer in.Close()
+	st, err := in.Stat()
+	if err != nil {
+		return cache.Digest{}, w.errorf("%w", err)
+	}
 	r, err := decompress(in)
 	if err != nil {
 		return cache.Digest{}, w.errorf("%w", err)
 	}
 	defer r.Close()
-	for tr := tar.NewReader(r); ; {
+	for tr := tar.NewReader(&limiter{r, limits{}.orDefault().most(st.Size())}); ; {
 		h, err := tr.Next()
 		if err == io.EOF {
 			break
@@ -265,6 +291,9 @@ func (a archiveOrigin) fetch(_ context.Context, f *Fetcher, w file, isManifest b
 			return cache.Digest{}, w.errorf("%s: %w", string(a), err)
 		}
 		if path.Clean(h.Name) == "blobs/sha256/"+w.sha256 && h.Typeflag == tar.TypeReg {
+			if w.size >= 0 && h.Size != w.size {
+				return cache.Digest{}, w.wrongSize(string(a), h.Size)
+			}
 			return f.adopt(w, string(a), func(out io.Writer) error {
 				_, err := io.Copy(out, tr)
 				return err

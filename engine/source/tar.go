@@ -28,7 +28,10 @@ type member struct {
 func writeTar(w io.Writer, top string, members []member, write func(io.Writer, member) error) error {
 	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.path, b.path) })
 	tw := tar.NewWriter(w)
-	for _, m := range members {
+	for i, m := range members {
+		if i > 0 && m.path == members[i-1].path { // of a link and a folder of one name, files would be unpacked through the link
+			return fmt.Errorf("%q: two entries have this name", m.path)
+		}
 		h := &tar.Header{Name: path.Join(top, m.path), ModTime: time.Unix(cache.Epoch, 0), Mode: int64(m.mode.Perm())}
 		switch m.mode.Type() {
 		case fs.ModeDir:

@@ -3,6 +3,7 @@ package source
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"golang.org/x/sync/errgroup"
@@ -32,16 +34,26 @@ type UnpackOptions struct {
 	limits limits // zero: defaults
 }
 
-// limits refuse archives that are bombs: what an archive unpacks to may be floor bytes or ratio times its own size,
-// whichever is more, in at most entries entries. Debian's packages unpack to less than 20 times their size.
-type limits struct{ floor, ratio, entries int64 }
+// limits refuse archives that are bombs: what an archive unpacks to, and what its files hold, may be floor bytes or ratio
+// times its own size, whichever is more, in at most entries entries with names bytes of names. Debian's packages unpack
+// to less than 20 times their size; the one with the most entries has 40,000 of 80 bytes.
+type limits struct{ floor, ratio, entries, names int64 }
 
 func (l limits) orDefault() limits {
 	if l == (limits{}) {
-		return limits{floor: 256 << 20, ratio: 200, entries: 1 << 20}
+		return limits{floor: 256 << 20, ratio: 200, entries: 1 << 20, names: 64 << 20}
 	}
 	return l
 }
+
+// most is what an archive of size bytes may unpack to.
+func (l limits) most(size int64) int64 { return max(l.floor, l.ratio*size) }
+
+// Names beyond these are no archive's own; file systems take no others, and each step down costs time.
+const (
+	maxPath  = 4095 // bytes: PATH_MAX without the NUL
+	maxDepth = 256  // folders within each other
+)
 
 // documentation is what the tree of a Debian seed leaves out.
 var documentation = []string{"usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian", "etc/ld.so.cache"}
@@ -65,7 +77,7 @@ func UnpackDebs(dir string, debs []*os.File, o UnpackOptions) error {
 	for i, items := range archives {
 		for _, it := range items {
 			if err := t.apply(it); err != nil {
-				return fmt.Errorf("%s: %s: %w", filepath.Base(debs[i].Name()), it.path, err)
+				return refused(debs[i], fmt.Errorf("entry %q: %w", it.path, plain(err)))
 			}
 		}
 	}
@@ -89,7 +101,9 @@ func UnpackImage(dir string, layers []*os.File, o UnpackOptions) error {
 		return err
 	}
 	for i, items := range archives {
-		fail := func(it item, err error) error { return fmt.Errorf("layer %d: %s: %w", i+1, it.path, err) }
+		fail := func(it item, err error) error {
+			return refused(layers[i], fmt.Errorf("entry %q: %w", it.path, plain(err)))
+		}
 		for _, it := range items { // a whiteout hides lower layers only, wherever it comes in its own
 			if err := t.whiteout(it); err != nil {
 				return fail(it, err)
@@ -105,6 +119,19 @@ func UnpackImage(dir string, layers []*os.File, o UnpackOptions) error {
 		}
 	}
 	return t.finish(o)
+}
+
+// plain is err without the path, which would reach a terminal as it is in the archive.
+func plain(err error) error {
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		return fmt.Errorf("%s: %w", p.Op, p.Err)
+	case errors.As(err, &l):
+		return fmt.Errorf("%s: %w", l.Op, l.Err)
+	}
+	return err
 }
 
 // A tree is a root file system in the making. Every access goes through root, which refuses paths and links that lead
@@ -168,12 +195,23 @@ func (t *tree) stageAll(archives []*os.File, open func(*os.File, int64) (io.Read
 				}
 			}
 			if err != nil {
-				return fmt.Errorf("%s: %w", filepath.Base(in.Name()), err)
+				return refused(in, err)
 			}
 			return nil
 		})
 	}
 	return items, g.Wait()
+}
+
+// refused says which archive err is about, and unless this machine is to blame, what to do about it.
+func refused(archive *os.File, err error) error {
+	remedy := "; leave entries out with drop = […], or choose another package or image"
+	for _, no := range []syscall.Errno{unix.ENOSPC, unix.EDQUOT, unix.EIO, unix.EROFS, unix.EACCES, unix.EPERM, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		if errors.Is(err, no) {
+			remedy = ""
+		}
+	}
+	return fmt.Errorf("%s: %w%s", filepath.Base(archive.Name()), err, remedy)
 }
 
 // stageTar reads a tar, checks its entries and writes its files' bytes below the stage.
@@ -182,20 +220,28 @@ func (t *tree) stageTar(name string, in io.Reader, size int64) ([]item, error) {
 	if err := t.root.Mkdir(stage, 0o700); err != nil {
 		return nil, err
 	}
-	limit := &limiter{r: in, left: max(t.limits.floor, t.limits.ratio*size)}
-	tr := tar.NewReader(bufio.NewReaderSize(limit, 128<<10))
+	limit := &limiter{r: in, left: t.limits.most(size)}
+	content, names := limit.left, t.limits.names
+	end := &trailer{r: bufio.NewReaderSize(limit, 128<<10)}
+	tr := tar.NewReader(end)
 	var items []item
 	buf := make([]byte, 128<<10)
 	for n := int64(0); ; n++ {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if err == io.EOF && end.zeros >= 512 {
 			return items, nil
+		}
+		if err == io.EOF {
+			return nil, errors.New("the archive is cut off: a tar ends with blocks of zeros")
 		}
 		if err != nil {
 			return nil, err
 		}
 		if n >= t.limits.entries {
 			return nil, fmt.Errorf("more than %d entries", t.limits.entries)
+		}
+		if names -= int64(len(h.Name) + len(h.Linkname)); names < 0 {
+			return nil, fmt.Errorf("more than %d bytes of names", t.limits.names)
 		}
 		it, ok, err := t.check(h)
 		if err != nil {
@@ -205,6 +251,9 @@ func (t *tree) stageTar(name string, in io.Reader, size int64) ([]item, error) {
 			continue
 		}
 		if it.kind == tar.TypeReg {
+			if content -= h.Size; content < 0 { // a sparse file is longer than what the archive holds of it
+				return nil, fmt.Errorf("entry %q: %w", h.Name, errBomb)
+			}
 			it.file = path.Join(stage, strconv.FormatInt(n, 10))
 			if err := t.writeFile(it, tr, buf); err != nil {
 				return nil, fmt.Errorf("entry %q: %w", h.Name, err)
@@ -212,6 +261,24 @@ func (t *tree) stageTar(name string, in io.Reader, size int64) ([]item, error) {
 		}
 		items = append(items, it)
 	}
+}
+
+var errBomb = errors.New("unpacks to much more than its size allows: a bomb")
+
+// trailer counts the zeros at the end of what was read.
+type trailer struct {
+	r     io.Reader
+	zeros int
+}
+
+func (t *trailer) Read(b []byte) (int, error) {
+	n, err := t.r.Read(b)
+	rest := len(bytes.TrimRight(b[:n], "\x00"))
+	if rest > 0 {
+		t.zeros = 0
+	}
+	t.zeros += n - rest
+	return n, err
 }
 
 // limiter fails when more than left bytes are read: io.LimitReader would end the archive silently.
@@ -223,7 +290,7 @@ type limiter struct {
 func (l *limiter) Read(b []byte) (int, error) {
 	n, err := l.r.Read(b)
 	if l.left -= int64(n); l.left < 0 {
-		return 0, errors.New("unpacks to much more than its size allows; is it a bomb?")
+		return 0, errBomb
 	}
 	return n, err
 }
@@ -324,7 +391,11 @@ func cleanPath(name string) (string, error) {
 	if slices.Contains(strings.Split(name, "/"), "..") {
 		return "", errors.New("path with .. in it")
 	}
-	return path.Clean(name), nil
+	name = path.Clean(name)
+	if len(name) > maxPath || strings.Count(name, "/") >= maxDepth {
+		return "", fmt.Errorf("path of more than %d bytes or %d folders", maxPath, maxDepth)
+	}
+	return name, nil
 }
 
 // mergedNames are the folders of / that lie below /usr.
@@ -373,10 +444,10 @@ func (t *tree) apply(it item) error {
 	case tar.TypeLink:
 		st, err := t.root.Lstat(it.link)
 		if err != nil {
-			return fmt.Errorf("hard link: %w", err)
+			return fmt.Errorf("hard link to %q: %w", it.link, plain(err))
 		}
 		if st.IsDir() {
-			return fmt.Errorf("hard link to the folder %s", it.link)
+			return fmt.Errorf("hard link to the folder %q", it.link)
 		}
 		return t.root.Link(it.link, it.path)
 	case tar.TypeFifo:
@@ -428,7 +499,7 @@ func (t *tree) folder(dir string) error {
 	}
 	if st, err := t.root.Stat(dir); err == nil {
 		if !st.IsDir() {
-			return fmt.Errorf("%s is not a folder", dir)
+			return fmt.Errorf("%q is not a folder", dir)
 		}
 		t.known[dir] = true
 		return nil

@@ -37,3 +37,42 @@ func otherTables() {
 	try("iopl", func() error { return sys(unix.SYS_IOPL, 3, 0, 0) })
 	try("mknod device", func() error { return unix.Mknod("/build/dev1", unix.S_IFCHR|0600, 0x103) })
 }
+
+// otherBreaches are attacks through the tables of 32-bit programs.
+var otherBreaches = []breach{
+	{"calls of 32-bit programs", "one that a 64-bit program may not make", false, func(world) string {
+		var l list
+		for name, nr := range map[string]uint32{"mount": 21, "umount": 22, "umount2": 52, "pivot_root": 217, "setns": 346, "settimeofday": 79,
+			"stime": 25, "clock_settime": 264, "clock_settime64": 404, "reboot": 88, "swapon": 87, "swapoff": 115, "acct": 51, "quotactl": 131,
+			"quotactl_fd": 443, "syslog": 103, "vhangup": 111, "iopl": 110, "ioperm": 101, "init_module": 128, "delete_module": 129,
+			"finit_module": 350, "kexec_load": 283, "open_by_handle_at": 342, "fanotify_init": 338, "add_key": 286, "request_key": 287,
+			"keyctl": 288, "perf_event_open": 336, "bpf": 357, "userfaultfd": 374, "io_uring_setup": 425, "io_uring_enter": 426,
+			"io_uring_register": 427, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
+			"mount_setattr": 442, "open_tree_attr": 467, "clone3": 435, "sethostname": 74, "setdomainname": 121, "vm86": 166, "vm86old": 113} {
+			var err error
+			if r := int80(nr, 0, 0, 0); r < 0 {
+				err = unix.Errno(-r)
+			}
+			l.reached(name, err)
+		}
+		for name, c := range map[string][3]uint32{"socket vsock": {359, unix.AF_VSOCK, 1}, "socketpair tipc": {360, unix.AF_TIPC, 1},
+			"socketcall socket": {102, 1, 0}, "socketcall socketpair": {102, 8, 0}, "prlimit": {340, 1, 0}, "unshare": {310, unix.CLONE_NEWUSER, 0},
+			"clone": {120, unix.CLONE_NEWUSER | 17, 0}} {
+			var err error
+			if r := int80(c[0], c[1], c[2], 0); r < 0 {
+				err = unix.Errno(-r)
+			}
+			l.reached(name, err)
+		}
+		return l.String()
+	}},
+	{"calls of the x32 table", "any", false, func(world) string {
+		var l list
+		for nr := range uintptr(600) {
+			if err := sys(0x40000000+nr, 0, 0, 0); err != unix.ENOSYS {
+				l.add("%d (%v)", nr, err)
+			}
+		}
+		return l.String()
+	}},
+}

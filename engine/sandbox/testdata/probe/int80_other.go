@@ -3,3 +3,5 @@
 package main
 
 func otherTables() {}
+
+var otherBreaches []breach

