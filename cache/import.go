@@ -43,7 +43,7 @@ func (s *Store) ImportTarLimited(r io.Reader, m ImportLimits) (Layer, error) {
 	defer release()
 	x, d, err := unpack(dir, r, m)
 	if err != nil {
-		return Layer{}, fmt.Errorf("import layer: %w", err)
+		return Layer{}, fmt.Errorf("import layer into %s: %w", s.dir, err)
 	}
 	return s.CommitLayer(dir, x, d)
 }

@@ -70,7 +70,7 @@ func (r *remover) empty(d *os.File, depth int) error {
 	defer d.Close()
 	for {
 		names, err := d.Readdirnames(1024)
-		if err == io.EOF {
+		if err == io.EOF || errors.Is(err, unix.ENOENT) { // the latter if another process was faster
 			return nil
 		}
 		if err != nil {
