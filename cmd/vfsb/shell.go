@@ -51,9 +51,13 @@ inside is thrown away, except with --failed.`,
 					defer release()
 					spec = fresh
 				}
-				spec.Argv = []string{"bash", "-i"}
-				if len(command) > 0 {
+				switch {
+				case len(command) > 0:
 					spec.Argv = command
+				case spec.Cwd == "/build": // no start-up files: the seed's would set another prompt
+					spec.Argv = []string{"bash", "--norc", "-i"}
+				default:
+					spec.Argv = []string{"bash", "-i"}
 				}
 				spec.Terminal, spec.Timeout, spec.Silence = true, 0, 0
 				spec.Env = withTerm(spec.Env)
@@ -92,7 +96,7 @@ func greet(label string, kept engine.Kept) {
 		}
 	}
 	fmt.Fprintf(os.Stderr, `%s: %s
-There are %s, and in /out what it had installed.
+There are %s; /out has what it installed.
 To run it from the start: rm -rf src obj /out/*; bash script
 `, label, kept.Why, places)
 }

@@ -117,7 +117,7 @@ func TestFailedShell(t *testing.T) {
 	s := startSession(t, []string{"TERM=vt100"}, append(flags, "shell", "--failed", "//bad:amd64")...)
 	before := s.termios()
 	s.wait("//bad@build:amd64: exit status 7 in phase compile\r\n")
-	s.wait("There are /build/src, /build/script, and in /out what it had installed.\r\n")
+	s.wait("There are /build/src, /build/script; /out has what it installed.\r\n")
 	s.wait("To run it from the start: rm -rf src obj /out/*; bash script\r\n")
 	s.wait("[vfsb] /build # ")
 	s.enter("stty size; echo $TERM; cat src/half-done")

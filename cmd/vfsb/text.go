@@ -70,6 +70,9 @@ func pad(s string, to int) string {
 // is cut off goes on to the end.
 var escapes = regexp.MustCompile(`\x1b(?:\[[0-?]*[ -/]*(?:[@-~]|$)|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)|[ -/]*(?:[0-~]|$))`)
 
+// longestLine is how many bytes of a line are looked at: more than is ever shown.
+const longestLine = 16 << 10
+
 // printable is a line of a script's output as it may be shown: what the line would look like at its end, without what
 // could move the cursor, color, or reorder the text.
 func printable(s string) string {
@@ -77,6 +80,7 @@ func printable(s string) string {
 	if i := strings.LastIndexByte(s, '\r'); i >= 0 { // a progress bar draws over itself
 		s = s[i+1:]
 	}
+	s = s[:min(len(s), longestLine)]
 	if strings.IndexByte(s, '\x1b') >= 0 {
 		s = escapes.ReplaceAllString(s, "")
 	}

@@ -15,13 +15,13 @@ package "bison" {
 
   # The program, what it reads, and liby: the rest needs the manual, which Debian's copy lacks, or runs what was built.
   autotools {
-    configure = ["--disable-nls"]
+    configure    = ["--disable-nls"]
     before_build = <<-SH
       # Its headers, without the examples among them.
       printf 'include Makefile\nheaders: $(BUILT_SOURCES)\n' > headers.mk
       make -f headers.mk mfcalc_sources= rpcalc_sources= simple_sources= calcxx_sources= headers
     SH
-    make      = ["src/bison", "lib/liby.a", "src/yacc"]
+    make         = ["src/bison", "lib/liby.a", "src/yacc"]
     install = [
       "install-binPROGRAMS", "install-nodist_binSCRIPTS", "install-libLIBRARIES", "install-aclocalDATA",
       "install-dist_pkgdataDATA", "install-dist_m4sugarDATA", "install-dist_skeletonsDATA", "install-dist_xsltDATA",

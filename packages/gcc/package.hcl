@@ -29,8 +29,8 @@ package "gcc" {
     deps      = ["//linux-headers", "//musl/headers"]
     script    = "libgcc.sh.j2"
     # For riscv64 it brings start files that the C library has too.
-    drop = platform.arch == "riscv64" ? ["usr/lib/crti.o", "usr/lib/crtn.o"] : []
-    allow     = [{ path = "usr/lib/libgcc_s.so.1", value = "libc.so", reason = "musl is built after it, with it" }]
+    drop  = platform.arch == "riscv64" ? ["usr/lib/crti.o", "usr/lib/crtn.o"] : []
+    allow = [{ path = "usr/lib/libgcc_s.so.1", value = "libc.so", reason = "musl is built after it, with it" }]
   }
 
   script "libstdcxx" {

@@ -13,10 +13,10 @@ package "pkgconf" {
 
   autotools {
     configure = ["--disable-shared", "--with-pkg-config-dir=/usr/lib/pkgconfig:/usr/share/pkgconfig",
-      "--with-system-includedir=/usr/include", "--with-system-libdir=/usr/lib"]
-    after     = <<-SH
+    "--with-system-includedir=/usr/include", "--with-system-libdir=/usr/lib"]
+    after = <<-SH
       ln -s pkgconf /out{{ stage.prefix }}/bin/pkg-config
     SH
-    drop = ["usr/include/**", "usr/lib/**"]
+    drop  = ["usr/include/**", "usr/lib/**"]
   }
 }
