@@ -18,12 +18,14 @@ var allowed = map[string]string{
 	"vfsb/engine/artifact":     "vfsb/cache",
 	"vfsb/engine/guard":        "vfsb/cache",
 	"vfsb/engine/source":       "vfsb/cache",
+	"vfsb/engine/bench":        "",
 	"vfsb/engine/diagram":      "",
 	"vfsb/engine":              "vfsb/cache vfsb/engine/action vfsb/engine/artifact vfsb/engine/guard vfsb/engine/load vfsb/engine/render vfsb/engine/sandbox vfsb/engine/sandbox/jobs vfsb/engine/source",
 	"vfsb/rules":               "vfsb/cache vfsb/engine vfsb/engine/artifact",
 	"vfsb/packages":            "",
 	"vfsb/profiles":            "",
 	"vfsb/templates":           "",
+	"vfsb/cmd/bench":           "vfsb/engine/bench",
 	"vfsb/cmd/vfsb":            "vfsb/.vfsb vfsb/cache vfsb/engine vfsb/engine/diagram vfsb/engine/load vfsb/engine/sandbox vfsb/engine/source vfsb/packages vfsb/profiles vfsb/rules vfsb/templates",
 }
 
