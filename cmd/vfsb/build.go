@@ -28,6 +28,14 @@ func buildVerb(app *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				record, save := func(engine.Event) {}, func() error { return nil }
+				if traceFile != "" {
+					t, err := newTrace(traceFile, g, labels)
+					if err != nil {
+						return err
+					}
+					record, save = t.event, t.save
+				}
 				forecast := newForecast(g, e.Store.Durations(), o.Jobs)
 				var show *display
 				if asJSON {
@@ -36,16 +44,7 @@ func buildVerb(app *app) *cobra.Command {
 					return err
 				}
 				o.KeepFailed = !noKeep
-				o.Notify = show.event
-				save := func() error { return nil }
-				if traceFile != "" {
-					t, err := newTrace(traceFile, g, labels)
-					if err != nil {
-						return err
-					}
-					o.Notify = func(ev engine.Event) { show.event(ev); t.event(ev) }
-					save = t.save
-				}
+				o.Notify = func(ev engine.Event) { show.event(ev); record(ev) }
 				summary, err := e.Build(cmd.Context(), g, o)
 				show.close()
 				if saveErr := save(); err == nil {

@@ -60,7 +60,7 @@ type State int
 const (
 	Unbuilt State = iota // it was never built
 	Built                // its result is known
-	Stale                // it was built, and would be built again
+	Stale                // it was built, and would be built again unless what it needs comes out the same
 	Failed               // its last run failed
 	NoState              // it is not built at all
 )
@@ -68,7 +68,7 @@ const (
 var states = []struct{ name, words string }{
 	{"unbuilt", "never built"},
 	{"built", "up to date"},
-	{"stale", "to be built again"},
+	{"stale", "may be built again"},
 	{"failed", "failed"},
 	{"none", ""},
 }

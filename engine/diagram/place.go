@@ -97,21 +97,22 @@ func (l *layout) number() {
 	}
 }
 
-// sort orders each row by where the neighbours of its vertices are, downward and upward, again and again, and keeps the order with the fewest crossings.
+// sort orders each row by where the neighbours of its vertices are, downward and upward, again and again, and keeps the
+// order with the fewest crossings.
 func (l *layout) sort() {
 	best, least := l.snapshot(), l.crossings()
 	for sweep := range 24 {
 		for i := range l.rows {
-			c, side := i, func(v *vertex) []int { return v.up }
+			row, side := i, func(v *vertex) []int { return v.up }
 			if sweep%2 == 1 {
-				c, side = len(l.rows)-1-i, func(v *vertex) []int { return v.down }
+				row, side = len(l.rows)-1-i, func(v *vertex) []int { return v.down }
 			}
 			center := map[int]float64{}
-			for _, v := range l.rows[c] {
+			for _, v := range l.rows[row] {
 				center[v] = l.mean(side(&l.vertices[v]), float64(l.vertices[v].place))
 			}
-			slices.SortStableFunc(l.rows[c], func(a, b int) int { return cmp.Compare(center[a], center[b]) })
-			for at, v := range l.rows[c] {
+			slices.SortStableFunc(l.rows[row], func(a, b int) int { return cmp.Compare(center[a], center[b]) })
+			for at, v := range l.rows[row] {
 				l.vertices[v].place = at
 			}
 		}
@@ -132,7 +133,7 @@ func (l *layout) snapshot() [][]int {
 	return copied
 }
 
-// mean is the mean place of vertices, relative to how many their row has; none: what is given.
+// mean is the mean place of vertices; of none it is none.
 func (l *layout) mean(of []int, none float64) float64 {
 	if len(of) == 0 {
 		return none
@@ -224,11 +225,11 @@ func (l *layout) align() {
 	}
 	for sweep := range 40 {
 		for i := range l.rows {
-			c := i
+			row := i
 			if sweep%2 == 1 {
-				c = len(l.rows) - 1 - i
+				row = len(l.rows) - 1 - i
 			}
-			l.settle(l.rows[c])
+			l.settle(l.rows[row])
 		}
 	}
 	l.straighten()
