@@ -143,8 +143,10 @@ var (
 	errLog    = errors.New("the log is too long")
 )
 
+// maxLog bounds a log in bytes; the bootstrap of a compiler prints some 30 MB. Tests lower it.
+var maxLog = 1 << 30
+
 const (
-	maxLog  = 1 << 30  // bytes; the bootstrap of a compiler prints some 30 MB
 	maxLine = 64 << 10 // bytes; what is longer is more than one line
 
 	// Where less than lowDisk is left, something has failed for want of room, and removed what it had written so far;
