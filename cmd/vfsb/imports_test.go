@@ -26,7 +26,7 @@ var allowed = map[string]string{
 	"vfsb/profiles":            "",
 	"vfsb/templates":           "",
 	"vfsb/cmd/bench":           "vfsb/engine/bench",
-	"vfsb/cmd/vfsb":            "vfsb/.vfsb vfsb/cache vfsb/engine vfsb/engine/diagram vfsb/engine/load vfsb/engine/sandbox vfsb/engine/source vfsb/packages vfsb/profiles vfsb/rules vfsb/templates",
+	"vfsb/cmd/vfsb":            "vfsb/.vfsb vfsb/cache vfsb/engine vfsb/engine/artifact vfsb/engine/diagram vfsb/engine/load vfsb/engine/sandbox vfsb/engine/source vfsb/packages vfsb/profiles vfsb/rules vfsb/templates",
 }
 
 // users states the only packages that may import something from outside.

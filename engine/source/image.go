@@ -277,7 +277,7 @@ func (a archiveOrigin) fetch(_ context.Context, f *Fetcher, w file, isManifest b
 	if err != nil {
 		return cache.Digest{}, w.errorf("%w", err)
 	}
-	r, err := decompress(in)
+	r, err := Decompress(in)
 	if err != nil {
 		return cache.Digest{}, w.errorf("%w", err)
 	}
