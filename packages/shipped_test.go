@@ -318,7 +318,7 @@ func TestGuard(t *testing.T) {
 	build(t, store, ws, "//planted/library:amd64-seed", "//planted/object:amd64-seed")
 
 	profile := filepath.Join(ws, "profiles/seed/profile.hcl")
-	edit(t, profile, "GCC: (Debian 12.2.0-14+deb12u1) 12.2.0", "GCC: (vfsb) 14.2.0")
+	edit(t, profile, "GCC: (Debian ${platform.debian}) 12.2.0", "GCC: (vfsb) 14.2.0")
 	edit(t, profile, "      libraries ", "      # libraries ")
 	edit(t, filepath.Join(ws, "packages/planted/package.hcl"), "    allow = ", "    # allow = ")
 	out, err := exec.Command(vfsb, "--store", store, "-C", ws, "build", "-k", "//planted/library:amd64-seed", "//planted/object:amd64-seed").CombinedOutput()
