@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,6 +80,27 @@ func (s *Store) HasLayer(l Layer) bool {
 // LayerDir returns where the layer's tree lies if the store holds it: an overlay lower. Nobody may write there.
 func (s *Store) LayerDir(l Layer) string {
 	return filepath.Join(s.layerPath(l.Tar.Hash), "tree")
+}
+
+// FindLayer returns the layer whose tar's SHA-256, in hex, begins with prefix; the size of the tar stays 0. The error
+// wraps ErrNotFound if the store holds none, and says so if it holds several.
+func (s *Store) FindLayer(prefix string) (Layer, error) {
+	if strings.Trim(prefix, "0123456789abcdef") != "" {
+		return Layer{}, fmt.Errorf("layer %q: want lower-case hex digits", prefix)
+	}
+	switch found := s.glob("layers/" + prefix + "*"); len(found) {
+	case 0:
+		return Layer{}, fmt.Errorf("layer %s: %w", prefix, ErrNotFound)
+	case 1:
+		hash, ok := parseHash(filepath.Base(found[0]))
+		b, err := os.ReadFile(filepath.Join(s.dir, found[0], "index"))
+		if !ok || errors.Is(err, fs.ErrNotExist) {
+			return Layer{}, fmt.Errorf("layer %s: %w", prefix, ErrNotFound)
+		}
+		return Layer{Tar: Digest{Hash: hash}, Index: DigestOf(b)}, err
+	default:
+		return Layer{}, fmt.Errorf("layer %s: %d layers begin so; give more digits", prefix, len(found))
+	}
 }
 
 // LoadIndex returns the index of a layer, which nobody may change: it is read once. The error wraps ErrNotFound if the

@@ -155,6 +155,38 @@ func TestStore(t *testing.T) {
 	}
 }
 
+func TestFindLayer(t *testing.T) {
+	s := openStore(t, filepath.Join(tempDir(t), "store"))
+	var layers []Layer
+	for i := range 17 { // of 16 first digits, two layers share one
+		l, err := putLayer(s, fmt.Sprint(i))
+		check(t, err)
+		layers = append(layers, l)
+	}
+	for _, l := range layers {
+		got, err := s.FindLayer(l.Tar.Hex()[:16])
+		if err != nil || got.Tar.Hash != l.Tar.Hash || got.Index != l.Index {
+			t.Errorf("%v: %v, %v", l, got, err)
+		}
+	}
+	ambiguous := 0
+	for _, digit := range "0123456789abcdef" {
+		if _, err := s.FindLayer(string(digit)); err != nil && strings.Contains(err.Error(), "give more digits") {
+			ambiguous++
+		}
+	}
+	if ambiguous == 0 {
+		t.Error("two layers with one first digit were told apart")
+	}
+	if _, err := s.FindLayer(strings.Repeat("0", 64)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("found what is not there: %v", err)
+	}
+	for _, bad := range []string{"*", "../x", "AB"} {
+		_, err := s.FindLayer(bad)
+		wantError(t, err, "want lower-case hex digits")
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	dir := tempDir(t)
 	check(t, os.WriteFile(filepath.Join(dir, "letter"), []byte("dear"), 0o600))

@@ -29,10 +29,8 @@ func (e *Engine) Explain(g *Graph, id int32) (*Explanation, error) {
 		return nil, err
 	}
 	defer x.close()
-	for _, at := range g.order() {
-		if _, err := x.Lookup(at); err != nil {
-			return nil, err
-		}
+	if err := x.lookups(); err != nil {
+		return nil, err
 	}
 	n := g.Nodes[id]
 	if n.Step == nil {
@@ -84,6 +82,16 @@ func (e *Engine) Explain(g *Graph, id int32) (*Explanation, error) {
 	return result, nil
 }
 
+// lookups looks every node up, in a dry run.
+func (x *execution) lookups() error {
+	for _, id := range x.graph.order() {
+		if _, err := x.Lookup(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Words tells a change in a line or more: which input, from what to what. Scripts are
 // compared line by line if the store still has both.
 func (e *Engine) Words(c action.Change) []string {
@@ -124,7 +132,10 @@ func (e *Engine) lineDiff(old, now string) []string {
 	if errors.Join(err1, err2) != nil {
 		return []string{"  (an earlier script is not in the store)"}
 	}
-	return diffLines(before, after)
+	if diff, ok := DiffLines(before, after); ok {
+		return diff
+	}
+	return []string{fmt.Sprintf("  (%d lines became %d, too many to compare)", len(before), len(after))}
 }
 
 func (e *Engine) lines(digest string) ([]string, error) {
@@ -144,9 +155,12 @@ func (e *Engine) lines(digest string) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"), nil
 }
 
-// diffLines is the removed and added lines, by the longest common subsequence of
-// what lies between the common start and end.
-func diffLines(a, b []string) []string {
+// maxDiff bounds the table of DiffLines: 32 MiB.
+const maxDiff = 4 << 20
+
+// DiffLines is the removed and added lines, by the longest common subsequence of
+// what lies between the common start and end. It reports false where that is too much.
+func DiffLines(a, b []string) ([]string, bool) {
 	start := 0
 	for start < len(a) && start < len(b) && a[start] == b[start] {
 		start++
@@ -156,6 +170,9 @@ func diffLines(a, b []string) []string {
 		end++
 	}
 	a, b = a[start:len(a)-end], b[start:len(b)-end]
+	if (len(a)+1)*(len(b)+1) > maxDiff {
+		return nil, false
+	}
 	common := make([][]int, len(a)+1)
 	for i := range common {
 		common[i] = make([]int, len(b)+1)
@@ -182,5 +199,5 @@ func diffLines(a, b []string) []string {
 			j++
 		}
 	}
-	return out
+	return out, true
 }

@@ -20,7 +20,7 @@ var allowed = map[string]string{
 	"vfsb/engine":              "vfsb/cache vfsb/engine/action vfsb/engine/artifact vfsb/engine/load vfsb/engine/render vfsb/engine/sandbox vfsb/engine/sandbox/jobs vfsb/engine/source",
 	"vfsb/rules":               "vfsb/cache vfsb/engine vfsb/engine/artifact",
 	"vfsb/packages":            "",
-	"vfsb/cmd/vfsb":            "vfsb/cache vfsb/engine vfsb/engine/load vfsb/engine/sandbox vfsb/engine/source vfsb/rules",
+	"vfsb/cmd/vfsb":            "vfsb/cache vfsb/engine vfsb/engine/artifact vfsb/engine/load vfsb/engine/sandbox vfsb/engine/source vfsb/rules",
 }
 
 // users states the only packages that may import something from outside.

@@ -263,14 +263,7 @@ func (m *merger) covered(part int, path string) bool {
 // difference says in what two entries of one path differ, and the two values; all are "" if they do not.
 func (m *merger) difference(a, b ref) (what, left, right string) {
 	x, y := a.entry, b.entry
-	if x.Kind != y.Kind {
-		return "kind", "a " + kindName(x.Kind), "a " + kindName(y.Kind)
-	}
-	switch x.Kind {
-	case cache.Hardlink:
-		if x.Link != y.Link {
-			return "link", printable(x.Link), printable(y.Link)
-		}
+	if x.Kind == cache.Hardlink && y.Kind == cache.Hardlink && x.Link == y.Link {
 		// The same names of two groups: what matters is the file behind them.
 		fx, _ := m.parts[a.part].Index.Lookup(x.Link)
 		fy, _ := m.parts[b.part].Index.Lookup(y.Link)
@@ -278,22 +271,9 @@ func (m *merger) difference(a, b ref) (what, left, right string) {
 			return "", "", "" // a broken index; relink reports it
 		}
 		return m.difference(ref{a.part, fx}, ref{b.part, fy})
-	case cache.Symlink:
-		if x.Link != y.Link {
-			return "link", printable(x.Link), printable(y.Link)
-		}
 	}
-	switch {
-	case x.Mode != y.Mode:
-		return "mode", fmt.Sprintf("%04o", x.Mode), fmt.Sprintf("%04o", y.Mode)
-	case x.UID != y.UID || x.GID != y.GID:
-		return "owner", fmt.Sprintf("%d:%d", x.UID, x.GID), fmt.Sprintf("%d:%d", y.UID, y.GID)
-	case x.Size != y.Size:
-		return "bytes", fmt.Sprintf("%d bytes", x.Size), fmt.Sprintf("%d bytes", y.Size)
-	case x.Hash != y.Hash:
-		return "bytes", fmt.Sprintf("sha256 %x…", x.Hash[:6]), fmt.Sprintf("sha256 %x…", y.Hash[:6])
-	case !maps.Equal(x.Xattrs, y.Xattrs):
-		return "xattrs", xattrNames(x), xattrNames(y)
+	if list := Aspects(x, y); len(list) > 0 {
+		return list[0].What, list[0].Old, list[0].New
 	}
 	return "", "", ""
 }
@@ -351,6 +331,10 @@ func kindName(k cache.Kind) string {
 		return "hard link"
 	case cache.Fifo:
 		return "fifo"
+	case charDevice:
+		return "character device"
+	case blockDevice:
+		return "block device"
 	}
 	return fmt.Sprintf("kind %q", byte(k))
 }

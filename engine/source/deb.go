@@ -45,7 +45,7 @@ func openDeb(in io.ReaderAt, size int64) (io.ReadCloser, error) {
 				return nil, fmt.Errorf("not a Debian package of format 2")
 			}
 		case strings.HasPrefix(name, "data.tar"):
-			return decompress(body)
+			return Decompress(body)
 		case strings.HasPrefix(name, "control.tar"), strings.HasPrefix(name, "_"):
 		default:
 			return nil, fmt.Errorf("unknown ar member %q", name)
@@ -57,8 +57,8 @@ func openDeb(in io.ReaderAt, size int64) (io.ReadCloser, error) {
 // maxWindow bounds the memory that a compressed stream can ask for. xz -9 wants 64 MiB, zstd --long 128 MiB.
 const maxWindow = 128 << 20
 
-// decompress tells the compression from the first bytes: gzip, xz, zstd, bzip2 or none. The caller closes the reader.
-func decompress(in io.Reader) (io.ReadCloser, error) {
+// Decompress tells the compression from the first bytes: gzip, xz, zstd, bzip2 or none. The caller closes the reader.
+func Decompress(in io.Reader) (io.ReadCloser, error) {
 	r := bufio.NewReaderSize(in, 256<<10)
 	head, err := r.Peek(6)
 	if err != nil && err != io.EOF {

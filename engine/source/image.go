@@ -251,7 +251,7 @@ func (a archiveOrigin) fetch(_ context.Context, f *Fetcher, w file, isManifest b
 		return cache.Digest{}, w.errorf("%w", err)
 	}
 	defer in.Close()
-	r, err := decompress(in)
+	r, err := Decompress(in)
 	if err != nil {
 		return cache.Digest{}, w.errorf("%w", err)
 	}

@@ -83,7 +83,7 @@ func UnpackImage(dir string, layers []*os.File, o UnpackOptions) error {
 	defer t.close()
 	t.image, t.drop = true, o.Drop
 	archives, err := t.stageAll(layers, func(in *os.File, size int64) (io.ReadCloser, error) {
-		return decompress(io.NewSectionReader(in, 0, size))
+		return Decompress(io.NewSectionReader(in, 0, size))
 	})
 	if err != nil {
 		return err
