@@ -32,8 +32,13 @@ func (e *Error) Error() string {
 // A source is a template's text with its name. Its line ends are "\n".
 type source struct{ name, text string }
 
-// fail returns an error at line, counted from 1.
+// fail returns an error at line, counted from 1. What it quotes of the template may be long, an error may not.
 func (s *source) fail(line int, format string, args ...any) *Error {
+	for i, a := range args {
+		if text, ok := a.(string); ok {
+			args[i] = cut(text, 400)
+		}
+	}
 	return &Error{Template: s.name, Line: line, Excerpt: excerpt(s.text, line), Message: fmt.Sprintf(format, args...)}
 }
 
@@ -43,7 +48,6 @@ func (s *source) lineAt(offset int) int {
 }
 
 func excerpt(text string, line int) string {
-	const limit = 160
 	for n := 1; n < line; n++ {
 		_, rest, ok := strings.Cut(text, "\n")
 		if !ok {
@@ -55,7 +59,11 @@ func excerpt(text string, line int) string {
 		return ""
 	}
 	text, _, _ = strings.Cut(text, "\n")
-	text = strings.TrimSpace(text)
+	return cut(strings.TrimSpace(text), 160)
+}
+
+// cut returns text, or its first limit bytes, or some less, with an ellipsis.
+func cut(text string, limit int) string {
 	if len(text) <= limit {
 		return text
 	}
