@@ -298,7 +298,8 @@ func seedTar(shell string) ([]byte, error) {
 	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "bin", Linkname: "usr/bin"}); err != nil {
 		return nil, err
 	}
-	return b.Bytes(), w.Close()
+	err = w.Close()
+	return b.Bytes(), err
 }
 
 // A twister is the Mersenne Twister MT19937 with Python's seeding and ranges, so that other tools that are measured
