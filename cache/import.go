@@ -178,7 +178,7 @@ func (e *echo) Read(b []byte) (int, error) {
 		return 0, fmt.Errorf("the tar is longer than %d bytes", e.limit)
 	}
 	if len(e.ahead)+n > maxAhead {
-		return 0, errNotCanonical
+		return 0, fmt.Errorf("not a layer's tar: more than %d bytes of headers before an entry", maxAhead)
 	}
 	e.hash.write(b[:n])
 	e.ahead = append(e.ahead, b[:n]...)

@@ -117,7 +117,7 @@ func TestImportHostile(t *testing.T) {
 		"control characters":  {hostile(t, file("a\x1b[2J"), file("a\x1b[2J")), `"a\x1b[2J"`},
 		"many xattrs":         {hostile(t, manyXattrs(9)), "524288 bytes of extended attributes"},
 		"huge PAX header":     {hugeHeader(t), "too long"},
-		"headers only":        {headersOnly(t, 9), "not a layer's tar"},
+		"headers only":        {headersOnly(t, 9), "more than 4194304 bytes of headers"},
 		"long xattr":          {hostile(t, xattr("user.x", strings.Repeat("v", maxXattr+1))), "longer than"},
 		"other record":        {hostile(t, with(file("a"), func(h *tar.Header) { h.PAXRecords = map[string]string{"VENDOR.x": "y"} })), "not a layer's tar"},
 		"other time":          {hostile(t, with(file("a"), func(h *tar.Header) { h.ModTime = time.Unix(1, 0) })), "not a layer's tar"},

@@ -84,8 +84,8 @@ const (
 	// What one entry has of them: they lie in a PAX header, of which readers of tars take 1 MiB.
 	maxXattrs = 512 << 10
 
-	// What an index may cost, so that nobody's output or tar fills the memory: some 700 MB. Linux's sources are 90,000
-	// entries and 4 MB of paths, the largest distribution of TeX 250,000.
+	// What an index may cost, so that nobody's output or tar fills the memory: some 600 MB. The largest layer of the
+	// shipped packages has 4,500 entries; Linux's sources are 84,000, with 4 MB of paths.
 	maxEntries = 1 << 20
 	maxText    = 256 << 20 // bytes of paths, targets and extended attributes
 	maxIndex   = 1 << 30   // bytes of its text form: those, escaped, and 120 more for each entry

@@ -139,7 +139,7 @@ func (g gitRepo) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // maxGitOutput bounds what one git command prints. A tree whose folders are the same few again and again lists without
-// end; Linux's lists 10 MB.
+// end; Linux's lists 9 MB.
 const maxGitOutput = 64 << 20
 
 // run runs git and returns its output; an error holds the last lines that it printed.

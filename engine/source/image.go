@@ -27,8 +27,8 @@ import (
 const (
 	// maxManifest bounds a manifest in bytes. Registries take no larger ones.
 	maxManifest = 4 << 20
-	// maxImageLayers bounds the layers of an image, which are opened and unpacked all at once. Container engines mount
-	// 127 at most.
+	// maxImageLayers bounds the layers of an image, which are opened and unpacked all at once. The kernel takes no more in
+	// one overlay.
 	maxImageLayers = 500
 	// maxIndexes is how many indexes one may go through to a manifest. Real images have one.
 	maxIndexes = 3

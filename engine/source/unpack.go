@@ -36,7 +36,7 @@ type UnpackOptions struct {
 
 // limits refuse archives that are bombs: what an archive unpacks to, and what its files hold, may be floor bytes or ratio
 // times its own size, whichever is more, in at most entries entries with names bytes of names. Debian's packages unpack
-// to less than 20 times their size; the one with the most entries has 40,000 of 80 bytes.
+// to less than 20 times their size; of the shipped seed's none has more than 1,000 entries, Linux's sources have 84,000.
 type limits struct{ floor, ratio, entries, names int64 }
 
 func (l limits) orDefault() limits {

@@ -418,6 +418,7 @@ func TestHostileImages(t *testing.T) {
 		"whiteout of a whiteout":    {[][]entry{{{name: "x", link: "/"}}, {{name: "x/.wh..wh.x"}, {name: "x/y"}}}, "escapes"},
 		"write through a link":      {[][]entry{{{name: "out", link: "/tmp"}}, {{name: "out/x", text: "x"}}}, "escapes"},
 		"write through a chain":     {[][]entry{{{name: "a", link: "b"}, {name: "b", link: "/tmp"}}, {{name: "a/x", text: "x"}}}, "escapes"},
+		"control characters":        {[][]entry{{{name: "o\x1b\xff", link: "/tmp"}, {name: "o\x1b\xff/x", text: "x"}}}, "escapes"},
 		"link for a parent":         {[][]entry{{{name: "d/in", text: "x"}}, {{name: "d", link: "/tmp"}, {name: "d/x", text: "x"}}}, "escapes"},
 		"mode through a link":       {[][]entry{{{name: "out/", mode: 0o777}}, {{name: "out", link: "/tmp"}}, {{name: "out/y/x", text: "x"}}}, "escapes"},
 		"fifo through a link":       {[][]entry{{{name: "out", link: "/tmp"}, {name: "out/x", kind: tar.TypeFifo}}}, "escapes"},
