@@ -32,6 +32,7 @@ const syncInterval = 30 * time.Second
 //	layers/<hex>/    layers, by the SHA-256 of the tar: index, and tree/ with the files
 //	results          journal: what each action key gave
 //	history          journal: how each node's key was made
+//	graphs/          what the engine remembers of analyzed graphs
 //	locks/           flock files
 //	run/<process>/   run folders and half-written files; the process holds a lock on run/<process>/lock
 //	failed/<label>/  run folders of failed nodes
@@ -114,7 +115,7 @@ func (s *Store) create() error {
 		return fmt.Errorf("its format is %.40q, this vfsb reads %q: use another folder, or remove this one",
 			strings.TrimSpace(string(b)), strings.TrimSpace(formatText))
 	}
-	for _, name := range []string{"blobs", "layers", "locks", "run", "failed", "unsynced"} {
+	for _, name := range []string{"blobs", "layers", "graphs", "locks", "run", "failed", "unsynced"} {
 		err := os.Mkdir(filepath.Join(s.dir, name), 0o700)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err

@@ -23,7 +23,9 @@ type Node struct {
 	Contents []int32 // nodes whose layers a rootfs or image holds, or the members of a group
 	Inputs   []int32 // all of these, once each: what must be done before the node
 
-	edges []edge // as declared
+	edges    []edge   // as declared
+	artifact string   // base name of what is delivered
+	settled  *settled // its result is recalled from the last build: Step says only what others need to know
 }
 
 type edgeKind byte
@@ -43,13 +45,25 @@ func (k edgeKind) String() string {
 type edge struct {
 	kind edgeKind
 	to   int32
-	at   hcl.Range
+	at   *hcl.Range // nil where it is recalled
+}
+
+// pos is where the edge is written.
+func (e edge) pos() hcl.Range {
+	if e.at == nil {
+		return hcl.Range{}
+	}
+	return *e.at
 }
 
 // Analyze finds the nodes that the roots need, lets the rules make a Step of each,
 // and checks that the graph is one: known labels, no cycle. Every error found is in
 // the diagnostics.
 func Analyze(ws *load.Workspace, rules []Rule, exec load.Exec, roots []load.Config) (*Graph, hcl.Diagnostics) {
+	return newAnalyzer(ws, rules, exec).run(roots)
+}
+
+func newAnalyzer(ws *load.Workspace, rules []Rule, exec load.Exec) *analyzer {
 	a := &analyzer{
 		ws: ws, rules: map[string]*Rule{}, resolver: load.NewResolver(ws, exec),
 		templates: render.New(ws.Templates), graph: &Graph{byLabel: map[string]int32{}},
@@ -57,6 +71,10 @@ func Analyze(ws *load.Workspace, rules []Rule, exec load.Exec, roots []load.Conf
 	for i := range rules {
 		a.rules[rules[i].Name] = &rules[i]
 	}
+	return a
+}
+
+func (a *analyzer) run(roots []load.Config) (*Graph, hcl.Diagnostics) {
 	for _, c := range roots {
 		a.graph.Roots = append(a.graph.Roots, a.node(c))
 	}
@@ -76,6 +94,7 @@ type analyzer struct {
 	rules     map[string]*Rule
 	resolver  *load.Resolver
 	templates *render.Templates
+	past      *recall // whose clean nodes are not analyzed; nil: there are none
 	graph     *Graph
 	diags     hcl.Diagnostics
 }
@@ -86,13 +105,26 @@ func (a *analyzer) node(c load.Config) int32 {
 	if id, ok := a.graph.byLabel[label]; ok {
 		return id
 	}
-	id := int32(len(a.graph.Nodes))
-	a.graph.byLabel[label] = id
-	a.graph.Nodes = append(a.graph.Nodes, &Node{ID: id, Label: label, Config: c})
-	return id
+	n := a.past.clean(label)
+	if n == nil {
+		n = &Node{Label: label}
+	}
+	n.Config = c
+	return a.add(n)
+}
+
+func (a *analyzer) add(n *Node) int32 {
+	n.ID = int32(len(a.graph.Nodes))
+	a.graph.byLabel[n.Label] = n.ID
+	a.graph.Nodes = append(a.graph.Nodes, n)
+	return n.ID
 }
 
 func (a *analyzer) analyze(n *Node) {
+	if a.past.clean(n.Label) == n {
+		a.takeOver(n)
+		return
+	}
 	t := &Target{Config: n.Config, Workspace: a.ws, resolver: a.resolver, templates: a.templates}
 	var step *Step
 	if rule := a.rules[n.Target.Kind]; rule != nil {
@@ -107,15 +139,31 @@ func (a *analyzer) analyze(n *Node) {
 	if step.Rule != "" {
 		n.Step = step
 	}
+	if step.Deliver != "" {
+		n.artifact = artifactName(n)
+	}
 	for kind, edges := range [][]Edge{step.Root, step.Tools, step.Deps, step.Runtime, step.Contents} {
-		for _, e := range edges {
+		for i := range edges {
+			e := &edges[i]
 			c, err := a.resolver.Resolve(e.Label, n.Platform.Name)
 			if err != nil {
-				a.resolveError(n, e, err)
+				a.resolveError(n, *e, err)
 				continue
 			}
-			n.edges = append(n.edges, edge{edgeKind(kind), a.node(c), e.Range})
+			n.edges = append(n.edges, edge{edgeKind(kind), a.node(c), &e.Range})
 		}
+	}
+}
+
+// takeOver makes the edges of a clean node, which lead to other clean nodes, those of the new graph.
+func (a *analyzer) takeOver(n *Node) {
+	for i := range n.edges {
+		to := a.past.graph.Nodes[n.edges[i].to]
+		id, ok := a.graph.byLabel[to.Label]
+		if !ok {
+			id = a.add(to)
+		}
+		n.edges[i].to = id
 	}
 }
 

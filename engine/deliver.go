@@ -31,7 +31,7 @@ func (x *execution) deliver(ctx context.Context) error {
 		}
 		n, st := x.graph.Nodes[id], &x.nodes[id]
 		x.summary.Roots = append(x.summary.Roots, RootResult{Label: n.Label, Layer: st.result.Layer, Dir: x.Store.LayerDir(st.result.Layer)})
-		base := filepath.Join(x.Out, artifactName(n))
+		base := filepath.Join(x.Out, n.artifact)
 		switch n.Step.Deliver {
 		case DeliverTar:
 			if err := x.deliverFile(ctx, id, base+".tar.zst", stamps, x.writeTar); err != nil {

@@ -26,8 +26,9 @@ type Options struct {
 	KeepFailed bool // keep the folder of a failed node, for `vfsb shell --failed`
 	Force      bool // execute the roots even if their results are known
 
-	Timeout time.Duration // of a node that sets none; 0: none
-	Out     string        // where artifacts land; "": out/ in the workspace
+	Remember []string      // the patterns whose graph it is: their next build can Recall it
+	Timeout  time.Duration // of a node that sets none; 0: none
+	Out      string        // where artifacts land; "": out/ in the workspace
 
 	Notify func(Event) // called by one goroutine at a time
 }
@@ -89,6 +90,9 @@ func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 	}
 	if err == nil && !o.DryRun {
 		err = x.deliver(ctx)
+	}
+	if o.Remember != nil && !o.DryRun {
+		x.remember(o.Remember) // without it the next build takes longer
 	}
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
@@ -174,7 +178,7 @@ type execution struct {
 // the schedule or by the node's one worker, and read when the node is done.
 type nodeState struct {
 	key     cache.Digest
-	result  cache.Result
+	result  struct{ Layer cache.Layer }
 	known   bool // result is the node's
 	planned bool // a dry run: the node would run, or something that it needs would
 
@@ -199,6 +203,10 @@ func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
 		}
 		if n.Step == nil {
 			x.weights[i] = 0
+		}
+		if n.settled != nil {
+			st := &x.nodes[i]
+			st.key, st.result.Layer, st.known = n.settled.key, n.settled.layer, true
 		}
 	}
 	if e.Fetcher.Notify == nil {

@@ -30,6 +30,10 @@ func (x *execution) Lookup(id int32) (bool, error) {
 		x.emit(Event{Event: EventFinished, Label: n.Label, Status: Grouped})
 		return true, nil
 	}
+	if n.settled != nil {
+		x.emit(x.finished(id, Cached))
+		return true, nil
+	}
 	if x.DryRun {
 		for _, in := range n.Inputs {
 			if x.nodes[in].planned {
@@ -63,12 +67,20 @@ func (x *execution) plan(id int32) error {
 
 func (x *execution) known(id int32, r cache.Result, status Status) {
 	st := &x.nodes[id]
-	st.result, st.known = r, true
-	ev := Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: status, Key: st.key.String(), Layer: r.Layer.Tar.String()}
+	st.result.Layer, st.known = r.Layer, true
+	ev := x.finished(id, status)
 	if status == Executed {
 		ev.Seconds, ev.CPU = r.Seconds, r.CPU
 	}
 	x.emit(ev)
+}
+
+func (x *execution) finished(id int32, status Status) Event {
+	st := &x.nodes[id]
+	return Event{
+		Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: status,
+		Key: st.key.String(), Layer: st.result.Layer.Tar.String(),
+	}
 }
 
 // Prepare fetches the node's sources and makes the layers of its inputs present.
@@ -95,6 +107,9 @@ func (x *execution) present(ctx context.Context, id int32) error {
 	defer st.presence.Unlock()
 	if x.Store.HasLayer(st.result.Layer) {
 		return nil
+	}
+	if n.settled != nil { // it was there when the build began
+		return fmt.Errorf("the layer of %s has just been removed from the store; run the build again", n.Label)
 	}
 	before := st.result.Layer
 	x.emit(Event{Event: EventWarning, Label: n.Label, Message: "its layer is gone from the store and is built again"})
@@ -288,7 +303,7 @@ func (x *execution) resolveSources(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(4)
 	for _, n := range x.graph.Nodes {
-		if n.Step == nil {
+		if n.Step == nil || n.settled != nil { // the lock file is what it was
 			continue
 		}
 		if n.Step.Seed != nil {

@@ -20,6 +20,9 @@ type Graph struct {
 	Roots []int32 // what was asked for
 
 	byLabel map[string]int32
+
+	remembered bool   // the store has the graph as it is, for the next build
+	units      []unit // the files it was read from, where they are not Workspace.Stamps
 }
 
 // Find is the node of a whole label, or nil.
@@ -144,9 +147,9 @@ func (g *Graph) checkCycles() hcl.Diagnostics {
 			var lines []string
 			for i, e := range path {
 				from := g.Nodes[path[(i+len(path)-1)%len(path)].to]
-				lines = append(lines, fmt.Sprintf("%s: %s: %s %s", load.Pos(e.at), from.Label, e.kind, g.Nodes[e.to].Label))
+				lines = append(lines, fmt.Sprintf("%s: %s: %s %s", load.Pos(e.pos()), from.Label, e.kind, g.Nodes[e.to].Label))
 			}
-			d := load.Errorf(path[0].at, "dependency cycle of %d nodes", len(path))
+			d := load.Errorf(path[0].pos(), "dependency cycle of %d nodes", len(path))
 			d.Detail = strings.Join(lines, "\n") + "\nRemove one of these edges, or build one of the nodes in an earlier stage (@stage)."
 			diags = append(diags, d)
 		}

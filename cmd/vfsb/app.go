@@ -102,12 +102,22 @@ func (a *app) open() (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	e, err := a.engine(ws.Root)
+	if err != nil {
+		return nil, err
+	}
+	e.Workspace = ws
+	return e, nil
+}
+
+// engine opens the store for the workspace at root, which it does not load.
+func (a *app) engine(root string) (*engine.Engine, error) {
 	switch a.origin {
 	case source.Auto, source.Upstream, source.DebianOrigin:
 	default:
 		return nil, usageError{fmt.Errorf("--origin is auto, upstream or debian, not %q", a.origin)}
 	}
-	lock, err := source.OpenLock(filepath.Join(ws.Root, ".vfsb", "lock.json"))
+	lock, err := source.OpenLock(filepath.Join(root, ".vfsb", "lock.json"))
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -120,7 +130,7 @@ func (a *app) open() (*engine.Engine, error) {
 		return nil, err
 	}
 	return &engine.Engine{
-		Workspace: ws, Rules: rules.All(), Store: store, Exec: engine.HostExec(),
+		Rules: rules.All(), Store: store, Exec: engine.HostExec(),
 		Fetcher: &source.Fetcher{Store: store, Lock: lock, Mirrors: a.mirrors, Offline: a.offline, Origin: a.origin},
 	}, nil
 }
@@ -133,6 +143,35 @@ func (a *app) with(f func(*engine.Engine) error) error {
 	}
 	err = f(e)
 	return errors.Join(err, e.Store.Close())
+}
+
+// withRecalled is with, and the graph of the patterns. If that can be recalled, the workspace is not loaded.
+func (a *app) withRecalled(patterns []string, f func(*engine.Engine, *engine.Graph) error) error {
+	root, err := load.FindRoot(a.directory)
+	if err != nil {
+		return usageError{err}
+	}
+	if e, err := a.engine(root); err == nil { // else the workspace's errors come first
+		if g := e.Recall(root, patterns); g != nil {
+			err = f(e, g)
+			return errors.Join(err, e.Store.Close())
+		}
+		if err := e.Store.Close(); err != nil {
+			return err
+		}
+	}
+	return a.withLoaded(patterns, f)
+}
+
+// withLoaded is with, and the graph of the patterns.
+func (a *app) withLoaded(patterns []string, f func(*engine.Engine, *engine.Graph) error) error {
+	return a.with(func(e *engine.Engine) error {
+		g, err := a.graph(e, patterns)
+		if err != nil {
+			return err
+		}
+		return f(e, g)
+	})
 }
 
 // graph analyzes what the patterns need.

@@ -24,11 +24,12 @@ func buildVerb(app *app) *cobra.Command {
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: app.completeLabels,
 		RunE: func(cmd *cobra.Command, labels []string) error {
-			return app.with(func(e *engine.Engine) error {
-				g, err := app.graph(e, labels)
-				if err != nil {
-					return err
-				}
+			start := app.withRecalled
+			if o.Force { // what is built again must be loaded
+				start = app.withLoaded
+			}
+			o.Remember = labels
+			return start(labels, func(e *engine.Engine, g *engine.Graph) error {
 				show, err := app.display(progress, asJSON)
 				if err != nil {
 					return err

@@ -18,8 +18,10 @@ var allowed = map[string]string{
 	"vfsb/engine/artifact":     "vfsb/cache",
 	"vfsb/engine/source":       "vfsb/cache",
 	"vfsb/engine":              "vfsb/cache vfsb/engine/action vfsb/engine/artifact vfsb/engine/load vfsb/engine/render vfsb/engine/sandbox vfsb/engine/sandbox/jobs vfsb/engine/source",
+	"vfsb/engine/bench":        "",
 	"vfsb/rules":               "vfsb/cache vfsb/engine vfsb/engine/artifact",
 	"vfsb/packages":            "",
+	"vfsb/cmd/bench":           "vfsb/engine/bench",
 	"vfsb/cmd/vfsb":            "vfsb/cache vfsb/engine vfsb/engine/load vfsb/engine/sandbox vfsb/engine/source vfsb/rules",
 }
 

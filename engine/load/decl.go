@@ -13,6 +13,7 @@ type Workspace struct {
 	Platforms map[string]*Platform // by name
 	Kinds     map[string]*Kind     // rule kinds declared as data, by name
 	Templates map[string][]byte    // template files by name: those of templates/ by base name, a package's as package/file
+	Stamps    Stamps               // of what it was read from
 
 	files map[string]*hcl.File // what was parsed, for snippets in diagnostics
 }

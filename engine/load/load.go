@@ -45,12 +45,20 @@ func isDir(path string) bool {
 // in Go. Every error that can be found is in the diagnostics; the workspace is
 // whole only if they hold none.
 func Load(root string, ruleNames []string) (*Workspace, hcl.Diagnostics) {
+	stamps := Stamp(root)
+	ws, diags := LoadOnly(root, ruleNames, []string{"*"})
+	ws.Stamps = stamps // of before: what changes while it is read is read again the next time
+	return ws, diags
+}
+
+// LoadOnly is Load with no packages but those named.
+func LoadOnly(root string, ruleNames, packages []string) (*Workspace, hcl.Diagnostics) {
 	ws := &Workspace{
 		Root: root, Packages: map[string]*Package{}, Profiles: map[string]*Profile{}, Platforms: map[string]*Platform{},
 		Kinds: map[string]*Kind{}, Templates: map[string][]byte{}, files: map[string]*hcl.File{},
 	}
 	l := &loader{ws: ws, ruleNames: ruleNames}
-	l.read()
+	l.read(packages)
 	if l.diags.HasErrors() {
 		return ws, l.diags
 	}
@@ -91,17 +99,20 @@ func (l *loader) errorf(r hcl.Range, format string, args ...any) {
 	l.diags = append(l.diags, Errorf(r, format, args...))
 }
 
-// read parses every *.hcl file of the workspace, in parallel, and reads the templates.
-func (l *loader) read() {
+// read parses the *.hcl files of the workspace, in parallel, and reads the templates.
+func (l *loader) read(packages []string) {
 	var templates []string
 	root := os.DirFS(l.ws.Root)
-	for _, pattern := range []string{"templates/*.hcl", "profiles/*/*.hcl", "packages/*/package.hcl"} {
+	glob := func(list *[]string, pattern string) {
 		names, _ := fs.Glob(root, pattern)
-		l.names = append(l.names, names...)
+		*list = append(*list, names...)
 	}
-	for _, pattern := range []string{"templates/*.j2", "packages/*/*.j2"} {
-		names, _ := fs.Glob(root, pattern)
-		templates = append(templates, names...)
+	glob(&l.names, "templates/*.hcl")
+	glob(&l.names, "profiles/*/*.hcl")
+	glob(&templates, "templates/*.j2")
+	for _, p := range packages {
+		glob(&l.names, "packages/"+p+"/package.hcl")
+		glob(&templates, "packages/"+p+"/*.j2")
 	}
 	sort.Strings(l.names)
 

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"vfsb/cache"
 )
 
 // lockVersion is the format of the lock file. A file of another version is refused.
@@ -25,6 +27,7 @@ type Lock struct {
 	path string
 
 	mu      sync.Mutex
+	digest  cache.Digest // of the file as it was read or saved
 	sources map[string]Entry
 	seeds   map[string]lockedSeed
 	changed map[string]string // "source ID" -> what happened, since the file was read or saved
@@ -49,6 +52,7 @@ func OpenLock(path string) (*Lock, error) {
 	if err := l.parse(b); err != nil {
 		return nil, err
 	}
+	l.digest = cache.DigestOf(b)
 	return l, nil
 }
 
@@ -127,6 +131,13 @@ func (l *Lock) Changed() []string {
 	return slices.Sorted(maps.Values(l.changed))
 }
 
+// Digest is that of the file, zero where there is none. What was changed since is not in it.
+func (l *Lock) Digest() cache.Digest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.digest
+}
+
 // Save writes the file if something changed: to a temporary file beside it, synced, then renamed.
 func (l *Lock) Save() error {
 	l.mu.Lock()
@@ -134,9 +145,11 @@ func (l *Lock) Save() error {
 	if len(l.changed) == 0 {
 		return nil
 	}
-	if err := writeAtomic(l.path, l.format()); err != nil {
+	text := l.format()
+	if err := writeAtomic(l.path, text); err != nil {
 		return fmt.Errorf("lock file: %w", err)
 	}
+	l.digest = cache.DigestOf(text)
 	clear(l.changed)
 	return nil
 }
