@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -56,7 +57,7 @@ func (s *Store) pruneGraphs() {
 			age[e.Name()] = fi.ModTime().UnixNano()
 		}
 	}
-	slices.SortFunc(entries, func(a, b os.DirEntry) int { return int(age[a.Name()]>>20 - age[b.Name()]>>20) })
+	slices.SortFunc(entries, func(a, b os.DirEntry) int { return cmp.Compare(age[a.Name()], age[b.Name()]) })
 	for _, e := range entries[:len(entries)-keptGraphs] {
 		os.Remove(filepath.Join(dir, e.Name()))
 	}

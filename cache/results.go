@@ -43,12 +43,6 @@ func (s *Store) Result(key Digest) (Result, bool) {
 	return s.known.get(key)
 }
 
-// ResultLayer is Result for those who want to know no more.
-func (s *Store) ResultLayer(key Digest) (Layer, bool) {
-	r, ok := s.Result(key)
-	return r.Layer, ok
-}
-
 // PutResult records the result of key, in the place of any earlier one.
 func (s *Store) PutResult(key Digest, r Result) error {
 	if key == (Digest{}) {

@@ -184,6 +184,7 @@ func (a *analyzer) resolveError(n *Node, e Edge, err error) {
 // headers include headers, libraries need libraries. An image holds its contents
 // and their runtime.
 func (g *Graph) close() {
+	c := closer{graph: g, seen: make([]int32, len(g.Nodes))}
 	for _, n := range g.Nodes {
 		var roots, sysroot, contents []int32
 		for _, e := range n.edges {
@@ -196,11 +197,11 @@ func (g *Graph) close() {
 				contents = append(contents, e.to)
 			}
 		}
-		n.Root = g.closure(roots, runtimeEdge)
-		n.Sysroot = g.closure(sysroot, depEdge, runtimeEdge)
+		n.Root = c.closure(roots, runtimeEdge)
+		n.Sysroot = c.closure(sysroot, depEdge, runtimeEdge)
 		n.Contents = contents
 		if n.Step != nil {
-			n.Contents = g.closure(contents, runtimeEdge)
+			n.Contents = c.closure(contents, runtimeEdge)
 		}
 		n.Inputs = slices.Concat(n.Root, n.Sysroot, n.Contents)
 		slices.Sort(n.Inputs)
@@ -208,19 +209,29 @@ func (g *Graph) close() {
 	}
 }
 
+// A closer finds closures, one after the other.
+type closer struct {
+	graph *Graph
+	seen  []int32 // by node: the number of the last closure that holds it
+	count int32
+}
+
 // closure is the nodes that start reaches over edges of the given kinds, start
 // included, each once and before what it reaches.
-func (g *Graph) closure(start []int32, kinds ...edgeKind) []int32 {
-	var list []int32
-	seen := map[int32]bool{}
+func (c *closer) closure(start []int32, kinds ...edgeKind) []int32 {
+	if len(start) == 0 {
+		return nil
+	}
+	c.count++
+	list := make([]int32, 0, len(start))
 	var visit func(id int32)
 	visit = func(id int32) {
-		if seen[id] {
+		if c.seen[id] == c.count {
 			return
 		}
-		seen[id] = true
+		c.seen[id] = c.count
 		list = append(list, id)
-		for _, e := range g.Nodes[id].edges {
+		for _, e := range c.graph.Nodes[id].edges {
 			if slices.Contains(kinds, e.kind) {
 				visit(e.to)
 			}

@@ -148,7 +148,7 @@ func (r *recall) findDirty() {
 			dirty = append(dirty, id)
 		}
 	}
-	for i, n := range g.Nodes {
+	for _, n := range g.Nodes {
 		switch s := n.settled; {
 		case r.changed[packageOf(n.Label)]:
 			mark(n.ID)
@@ -156,9 +156,9 @@ func (r *recall) findDirty() {
 		case s.key == cache.Digest{}:
 			mark(n.ID)
 		default:
-			layer, ok := store.ResultLayer(s.key)
-			if !ok || layer != s.layer || n.Step.Deliver != "" && !store.HasLayer(layer) {
-				mark(int32(i))
+			result, ok := store.Result(s.key)
+			if !ok || result.Layer != s.layer || n.Step.Deliver != "" && !store.HasLayer(s.layer) {
+				mark(n.ID)
 			}
 		}
 	}
