@@ -63,7 +63,7 @@ func (s *Store) putBlob(r io.Reader) (Digest, error) {
 	}
 	defer os.Remove(tmp)
 	h := sha256.New()
-	n, err := io.CopyBuffer(io.MultiWriter(f, h), struct{ io.Reader }{r}, make([]byte, 128<<10))
+	n, err := copyAll(io.MultiWriter(f, h), r)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return Digest{}, err
 	}

@@ -274,17 +274,17 @@ func (f *found) declare(a Attr) (err error) {
 type chunk struct {
 	f    *found
 	head bool // first of its entry
-	data []byte
+	data *buffer
+	n    int // bytes in it
 	err  error
 }
 
 // read settles every entry on disk and returns the digest of the tar. One goroutine reads and hashes the files, another
 // hashes the tar, since one core's SHA-256 is slower than a disk.
 func (c *capture) read() (Digest, error) {
-	const buffers = 8
-	free := make(chan []byte, buffers)
-	for range buffers {
-		free <- nil // made when a file needs it
+	free := make(chan *buffer, 8)
+	for range cap(free) {
+		free <- nil // taken when a file needs it
 	}
 	chunks, stop := make(chan chunk, 64), make(chan struct{})
 	go func() {
@@ -303,10 +303,16 @@ func (c *capture) read() (Digest, error) {
 	close(stop)
 	for range chunks { // until the reader has ended
 	}
+	close(free)
+	for b := range free {
+		if b != nil {
+			buffers.Put(b)
+		}
+	}
 	return d, err
 }
 
-func writeChunks(chunks <-chan chunk, free chan<- []byte) (Digest, error) {
+func writeChunks(chunks <-chan chunk, free chan<- *buffer) (Digest, error) {
 	h := &countingHash{Hash: sha256.New()}
 	tw := tar.NewWriter(h)
 	for k := range chunks {
@@ -321,10 +327,10 @@ func writeChunks(chunks <-chan chunk, free chan<- []byte) (Digest, error) {
 		if k.data == nil {
 			continue
 		}
-		if _, err := tw.Write(k.data); err != nil {
+		if _, err := tw.Write(k.data[:k.n]); err != nil {
 			return Digest{}, fmt.Errorf("capture %q: %w", k.f.Path, err)
 		}
-		free <- k.data[:cap(k.data)]
+		free <- k.data
 	}
 	if err := tw.Close(); err != nil {
 		return Digest{}, err
@@ -348,7 +354,7 @@ var errStopped = errors.New("stopped")
 // A reader is the reading half of capture.read.
 type reader struct {
 	dir    string
-	free   <-chan []byte
+	free   <-chan *buffer
 	chunks chan<- chunk
 	stop   <-chan struct{}
 	hash   hash.Hash
@@ -380,16 +386,16 @@ func (r *reader) entry(f *found) error {
 	r.hash.Reset()
 	var n int64
 	for head := true; ; head = false {
-		var buf []byte
+		var buf *buffer
 		select {
 		case buf = <-r.free:
 		case <-r.stop:
 			return errStopped
 		}
 		if buf == nil {
-			buf = make([]byte, 128<<10)
+			buf = buffers.Get().(*buffer)
 		}
-		m, err := readFull(fd, buf)
+		m, err := readFull(fd, buf[:])
 		if err != nil {
 			return err
 		}
@@ -402,7 +408,7 @@ func (r *reader) entry(f *found) error {
 		if last {
 			f.Hash = sum(r.hash)
 		}
-		if err := r.send(chunk{f: f, head: head, data: buf[:m]}); err != nil || last {
+		if err := r.send(chunk{f: f, head: head, data: buf, n: m}); err != nil || last {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // A Digest names a blob by the SHA-256 and the size in bytes of its content. It is comparable; the zero value names
@@ -75,11 +76,23 @@ func DigestOf(b []byte) Digest { return Digest{sha256.Sum256(b), int64(len(b))} 
 // DigestReader reads r to its end and returns the digest of what it read.
 func DigestReader(r io.Reader) (Digest, error) {
 	h := sha256.New()
-	n, err := io.CopyBuffer(h, struct{ io.Reader }{r}, make([]byte, 128<<10))
+	n, err := copyAll(h, r)
 	if err != nil {
 		return Digest{}, err
 	}
 	return Digest{sum(h), n}, nil
+}
+
+// A buffer is what files are read with. Most files are small, and a new buffer for each would be most of the garbage.
+type buffer [128 << 10]byte
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// copyAll is io.Copy with one of the buffers.
+func copyAll(w io.Writer, r io.Reader) (int64, error) {
+	b := buffers.Get().(*buffer)
+	defer buffers.Put(b)
+	return io.CopyBuffer(w, struct{ io.Reader }{r}, b[:])
 }
 
 // sum returns the state of a SHA-256 hash as an array.

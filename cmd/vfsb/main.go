@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -34,6 +35,11 @@ func main() {
 }
 
 func run() int {
+	// Loading a workspace makes megabytes of garbage in a short time, and not much is alive: collecting less often
+	// saves a quarter of the time.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 	ctx, stop := interruptible()
 	defer stop()
 	err := newRoot().ExecuteContext(ctx)
