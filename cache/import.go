@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -55,10 +54,12 @@ func unpack(dir string, r io.Reader, m ImportLimits) (*Index, Digest, error) {
 	defer unix.Close(root)
 	t := &tree{root: root, parent: -1}
 	defer t.close()
+	whole := newSideHash()
+	defer whole.sum()
 	u := &unpacker{
 		dir:  dir,
 		tree: t,
-		echo: &echo{r: bufio.NewReaderSize(r, 128<<10), hash: sha256.New(), limit: m.Bytes},
+		echo: &echo{r: bufio.NewReaderSize(r, 128<<10), hash: whole, limit: m.Bytes},
 		x:    &Index{},
 		buf:  make([]byte, 128<<10),
 	}
@@ -94,13 +95,69 @@ func unpack(dir string, r io.Reader, m ImportLimits) (*Index, Digest, error) {
 	if err := unix.Chmod(dir, 0o755); err != nil {
 		return nil, Digest{}, err
 	}
-	return u.x, Digest{sum(u.echo.hash), u.echo.n}, setTimes(dir)
+	return u.x, Digest{whole.sum(), u.echo.n}, setTimes(dir)
+}
+
+// A sideHash is a SHA-256 on a goroutine of its own: the tar and each file are hashed, and one core is slower than a
+// disk. Whoever makes one calls sum, at least once.
+type sideHash struct {
+	full  chan sidePiece
+	ended chan [32]byte
+	piece sidePiece // being filled
+	done  bool
+	value [32]byte
+}
+
+type sidePiece struct {
+	data *buffer
+	n    int
+}
+
+func newSideHash() *sideHash {
+	h := &sideHash{full: make(chan sidePiece, 4), ended: make(chan [32]byte, 1)}
+	go func() {
+		s := sha256.New()
+		for p := range h.full {
+			s.Write(p.data[:p.n])
+			buffers.Put(p.data)
+		}
+		h.ended <- sum(s)
+	}()
+	return h
+}
+
+func (h *sideHash) write(b []byte) {
+	for p := &h.piece; len(b) > 0; {
+		if p.data == nil {
+			p.data = buffers.Get().(*buffer)
+		}
+		k := copy(p.data[p.n:], b)
+		p.n += k
+		b = b[k:]
+		if p.n == len(p.data) {
+			h.full <- *p
+			*p = sidePiece{}
+		}
+	}
+}
+
+// sum returns the hash of what was written, and ends the goroutine.
+func (h *sideHash) sum() [32]byte {
+	if !h.done {
+		h.done = true
+		if h.piece.data != nil {
+			h.full <- h.piece
+		}
+		close(h.full)
+		h.value = <-h.ended
+	}
+	return h.value
 }
 
 // An echo reads a tar and takes what is written to it as the tar that should have come: every byte must be the same.
 type echo struct {
 	r     io.Reader
-	hash  hash.Hash
+	hash  *sideHash
 	n     int64 // read so far
 	limit int64
 	ahead []byte // read but not yet written
@@ -114,7 +171,7 @@ func (e *echo) Read(b []byte) (int, error) {
 	if e.limit > 0 && e.n > e.limit {
 		return 0, fmt.Errorf("the tar is longer than %d bytes", e.limit)
 	}
-	e.hash.Write(b[:n])
+	e.hash.write(b[:n])
 	e.ahead = append(e.ahead, b[:n]...)
 	return n, err
 }
