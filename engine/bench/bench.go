@@ -6,7 +6,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -160,9 +162,10 @@ func (g Graph) Write(dir, shell string) error {
 	if err != nil {
 		return err
 	}
+	sum := sha256.Sum256(seed)
 	files := map[string]string{
 		"packages/seed/seed.tar":    string(seed),
-		"packages/seed/package.hcl": fmt.Sprintf("package \"seed\" {\n  seed {\n    image {\n      ref    = \"./seed.tar\"\n      digest = \"sha256:%x\"\n    }\n  }\n}\n", sha256.Sum256(seed)),
+		"packages/seed/package.hcl": imageHCL("seed", sum[:]),
 		"profiles/bench/bench.hcl":  fmt.Sprintf(profile, runtime.GOARCH),
 		"templates/shell.hcl":       rule,
 		"templates/shell.sh.j2":     "{{ script }}",
@@ -178,6 +181,55 @@ func (g Graph) Write(dir, shell string) error {
 		files["packages/"+n.name+"/package.hcl"] = n.hcl()
 	}
 	files["packages/goal/package.hcl"] = fmt.Sprintf("package \"goal\" {\n  group {\n    members = %s\n  }\n}\n", list(goals))
+	return putAll(dir, files)
+}
+
+// WriteTree writes a workspace with one node, //tree, a tarball of files of 40,000 bytes, half random, half text.
+func WriteTree(dir string, files int) error {
+	path := filepath.Join(dir, "packages/tree/tree.tar")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	w := tar.NewWriter(io.MultiWriter(f, hash))
+	rnd := newTwister(20240229)
+	for i := range files {
+		data := make([]byte, 0, 41000)
+		for len(data) < 20000 {
+			data = binary.LittleEndian.AppendUint32(data, rnd.next())
+		}
+		for line := 0; len(data) < 40000; line++ {
+			data = fmt.Appendf(data, "The quick brown fox jumps over the lazy dog, line %08d of a file.\n", i*1000+line)
+		}
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("usr/share/d%02d/f%05d", i%50, i), Mode: 0o644, Size: 40000}
+		if err := w.WriteHeader(h); err != nil {
+			return err
+		}
+		if _, err := w.Write(data[:40000]); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return putAll(dir, map[string]string{
+		"packages/tree/package.hcl": imageHCL("tree", hash.Sum(nil)),
+		"profiles/bench/bench.hcl":  fmt.Sprintf(profile, runtime.GOARCH),
+	})
+}
+
+// imageHCL is a package whose layer is the tarball NAME.tar beside it.
+func imageHCL(name string, sum []byte) string {
+	return fmt.Sprintf("package %q {\n  seed {\n    image {\n      ref    = \"./%[1]s.tar\"\n      digest = \"sha256:%x\"\n    }\n  }\n}\n",
+		name, sum)
+}
+
+func putAll(dir string, files map[string]string) error {
 	for name, text := range files {
 		if err := put(filepath.Join(dir, name), text); err != nil {
 			return err

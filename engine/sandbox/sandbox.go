@@ -20,8 +20,9 @@ import (
 // the system calls that are refused. It enters keys and changes whenever the others do.
 const Contract = 1
 
-// MaxRoot is the largest number of folders in [Spec].Root.
-const MaxRoot = 500
+// MaxRoot is the largest number of folders in [Spec].Root: what two overlays hold, one upon the other. From 500 on the
+// store must not lie on an overlay itself.
+const MaxRoot = 998
 
 // A Mount shows folders read-only at a path of the sandbox.
 type Mount struct {
