@@ -25,14 +25,21 @@ func (c Config) Label() Label {
 
 // A Resolver turns labels into configurations. It memoises; one goroutine uses it.
 type Resolver struct {
-	ws     *Workspace
-	exec   Exec
-	stages map[[2]string]*Stage // by platform and stage
+	ws       *Workspace
+	exec     Exec
+	stages   map[[2]string]*Stage // by platform and stage
+	resolved map[reference]Config
+}
+
+// A reference is a label with the platform of where it is written.
+type reference struct {
+	label Label
+	base  string
 }
 
 // NewResolver resolves labels of ws on a machine of exec's architecture.
 func NewResolver(ws *Workspace, exec Exec) *Resolver {
-	return &Resolver{ws: ws, exec: exec, stages: map[[2]string]*Stage{}}
+	return &Resolver{ws: ws, exec: exec, stages: map[[2]string]*Stage{}, resolved: map[reference]Config{}}
 }
 
 // Vars are the variables that expressions of the configuration see.
@@ -62,6 +69,17 @@ func (r *Resolver) EvalContext(c Config) *hcl.EvalContext { return evalContext(r
 // Resolve finds the node that a label means. base is the platform for labels
 // without one; empty, it is the machine's own.
 func (r *Resolver) Resolve(l Label, base string) (Config, error) {
+	if c, ok := r.resolved[reference{l, base}]; ok {
+		return c, nil
+	}
+	c, err := r.resolve(l, base)
+	if err == nil {
+		r.resolved[reference{l, base}] = c
+	}
+	return c, err
+}
+
+func (r *Resolver) resolve(l Label, base string) (Config, error) {
 	pkg := r.ws.Packages[l.Package]
 	if pkg == nil {
 		return Config{}, fmt.Errorf("no package %q%s", l.Package, orAdd(suggest(l.Package, keys(r.ws.Packages)), "; add packages/"+l.Package+"/package.hcl"))
