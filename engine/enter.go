@@ -27,13 +27,7 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 	if n.Step.Builtin == "" {
 		x.entered = n
 	}
-	if err := x.resolveSources(ctx); err != nil {
-		return spec, nil, err
-	}
-	if err := schedule(ctx, g, x.weights, limits{Jobs: x.Jobs, Prepares: 4}, x); err != nil {
-		if err == errFailed {
-			err = &BuildError{Failures: x.failures, Skipped: x.skipped}
-		}
+	if err := x.buildAll(ctx); err != nil {
 		return spec, nil, err
 	}
 	dir, release, err := e.Store.NewRun(n.Label)
@@ -65,4 +59,16 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 	spec, err = r.sandboxSpec()
 	spec.Timeout = 0
 	return spec, release, err
+}
+
+// buildAll builds the graph, and delivers nothing.
+func (x *execution) buildAll(ctx context.Context) error {
+	if err := x.resolveSources(ctx); err != nil {
+		return err
+	}
+	err := schedule(ctx, x.graph, x.weights, limits{Jobs: x.Jobs, Prepares: 4}, x)
+	if err == errFailed {
+		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
+	}
+	return err
 }
