@@ -63,6 +63,7 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 
 // buildAll builds the graph, and delivers nothing.
 func (x *execution) buildAll(ctx context.Context) error {
+	x.emit(Event{Event: EventStarted, Total: int64(len(x.graph.Nodes)), Remain: x.criticalPath()})
 	if err := x.resolveSources(ctx); err != nil {
 		return err
 	}

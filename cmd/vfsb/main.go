@@ -117,7 +117,7 @@ func newRoot() *cobra.Command {
 	})
 	a.flags(root.PersistentFlags())
 	for _, verb := range []func(*app) *cobra.Command{
-		buildVerb, diffVerb, doctorVerb, explainVerb, fetchVerb, fmtVerb, gcVerb, graphVerb, logVerb, queryVerb, renderVerb, seedVerb, shellVerb, versionVerb, whyVerb,
+		buildVerb, diffVerb, doctorVerb, explainVerb, fetchVerb, fmtVerb, gcVerb, graphVerb, logVerb, patchVerb, queryVerb, renderVerb, seedVerb, shellVerb, versionVerb, whyVerb,
 	} {
 		command := verb(a)
 		args := command.Args
