@@ -77,11 +77,7 @@ func covers(list hcl.Expression, file string) bool {
 func lineFor(body *hclsyntax.Body) int {
 	line := body.SrcRange.Start.Line
 	for _, a := range body.Attributes {
-		end := a.SrcRange.End
-		if end.Column == 1 { // of a heredoc: the line after its end
-			end.Line--
-		}
-		line = max(line, end.Line)
+		line = max(line, a.SrcRange.End.Line)
 	}
 	for _, b := range body.Blocks {
 		if b.Type == "source" {
