@@ -37,14 +37,7 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 	if n.Step.Builtin == "" {
 		x.entered = n
 	}
-	x.emit(Event{Event: EventStarted, Total: int64(len(g.Nodes))})
-	if err := x.resolveSources(ctx); err != nil {
-		return spec, nil, err
-	}
-	if err := schedule(ctx, g, x.weights, limits{Jobs: x.Jobs, Prepares: 4}, x); err != nil {
-		if err == errFailed {
-			err = &BuildError{Failures: x.failures, Skipped: x.skipped}
-		}
+	if err := x.buildAll(ctx); err != nil {
 		return spec, nil, err
 	}
 	dir, release, err := e.Store.NewRun(n.Label)
@@ -100,4 +93,17 @@ func (e *Engine) withEmulator(n *Node) (g *Graph, emulator *Node, err error) {
 		return nil, nil, diags
 	}
 	return g, g.Nodes[g.Roots[1]], nil
+}
+
+// buildAll builds the graph, and delivers nothing.
+func (x *execution) buildAll(ctx context.Context) error {
+	x.emit(Event{Event: EventStarted, Total: int64(len(x.graph.Nodes))})
+	if err := x.resolveSources(ctx); err != nil {
+		return err
+	}
+	err := schedule(ctx, x.graph, x.weights, limits{Jobs: x.Jobs, Prepares: 4}, x)
+	if err == errFailed {
+		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -229,12 +230,7 @@ func (x *execution) action(id int32) (*action.Action, error) {
 	}
 	if s.Builtin == "" {
 		a.Sandbox = sandbox.Contract
-		a.Env = map[string]string{}
-		for _, env := range []map[string]string{sandboxEnv, s.Env} {
-			for k, v := range env {
-				a.Env[k] = v
-			}
-		}
+		a.Env = scriptEnv(s)
 	}
 	for _, m := range []struct {
 		at  string
@@ -252,14 +248,31 @@ func (x *execution) action(id int32) (*action.Action, error) {
 		}
 		a.Files = debs
 	}
-	for _, src := range s.Sources {
+	files, err := x.scriptFiles(n)
+	if err != nil {
+		return nil, err
+	}
+	a.Files = append(a.Files, files...)
+	return a, nil
+}
+
+// scriptEnv is the whole environment of a step's script.
+func scriptEnv(s *Step) map[string]string {
+	env := maps.Clone(sandboxEnv)
+	maps.Copy(env, s.Env)
+	return env
+}
+
+// scriptFiles is the node's sources and patches.
+func (x *execution) scriptFiles(n *Node) (list []action.File, err error) {
+	for _, src := range n.Step.Sources {
 		_, d, err := x.Fetcher.Resolve(context.Background(), sourceSpec(n, src))
 		if err != nil {
 			return nil, err
 		}
-		a.Files = append(a.Files, action.File{At: "/build/sources/" + SourceFilename(src), Digest: d})
+		list = append(list, action.File{At: "/build/sources/" + SourceFilename(src), Digest: d})
 	}
-	for _, p := range s.Patches {
+	for _, p := range n.Step.Patches {
 		text, err := os.ReadFile(p)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", load.Pos(n.Target.Range), err)
@@ -268,9 +281,9 @@ func (x *execution) action(id int32) (*action.Action, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.Files = append(a.Files, action.File{At: "/build/patches/" + filepath.Base(p), Digest: d})
+		list = append(list, action.File{At: "/build/patches/" + filepath.Base(p), Digest: d})
 	}
-	return a, nil
+	return list, nil
 }
 
 // mount is the layers of the nodes, each once. Where a node declares that it

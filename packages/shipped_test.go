@@ -201,8 +201,20 @@ func TestRealPackages(t *testing.T) {
 	runs("", "/usr/bin/bash", "-c", "[[ ! -e /usr/include && $UID = 0 ]]")
 
 	// A patch to make: make and the box, nothing else, and it is in there.
-	write(t, filepath.Join(ws, "packages/make/patches/version.patch"), makePatch)
-	edit(t, filepath.Join(ws, "packages/make/package.hcl"), "  source {", "  patches = [\"patches/*.patch\"]\n  source {")
+	patch := func(args ...string) {
+		t.Helper()
+		args = append([]string{"--store", store, "-C", ws, "patch", "//make:amd64-seed"}, args...)
+		if out, err := exec.Command(vfsb, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+	}
+	patch()
+	edit(t, filepath.Join(ws, "work/make/src/version.c"), "PACKAGE_VERSION;", "PACKAGE_VERSION \"-patched\";")
+	write(t, filepath.Join(ws, "work/make/doc/a new file"), "text\n")
+	if err := os.Remove(filepath.Join(ws, "work/make/AUTHORS")); err != nil {
+		t.Fatal(err)
+	}
+	patch("--finish", "--name", "version")
 	if got, want := executed(build(t, store, ws, box)), "//make@seed:amd64-seed //box@seed:amd64-seed"; got != want {
 		t.Errorf("a patch to make executed %s, want %s", got, want)
 	}

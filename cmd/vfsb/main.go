@@ -123,7 +123,7 @@ func newRoot() *cobra.Command {
 	a.flags(root.PersistentFlags())
 	for _, verb := range []func(*app) *cobra.Command{
 		buildVerb, diffVerb, doctorVerb, explainVerb, fetchVerb, fmtVerb, gcVerb, graphVerb, initVerb, logVerb, overrideVerb,
-		queryVerb, renderVerb, seedVerb, shellVerb, versionVerb, whyVerb,
+		patchVerb, queryVerb, renderVerb, seedVerb, shellVerb, versionVerb, whyVerb,
 	} {
 		command := verb(a)
 		args := command.Args

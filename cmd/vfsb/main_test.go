@@ -168,7 +168,7 @@ func makeBusyboxSeed(dir, path string) (digest string, err error) {
 	if err := errors.Join(os.Mkdir(root, 0o755), source.UnpackDebs(root, files, source.UnpackOptions{Skeleton: true})); err != nil {
 		return "", err
 	}
-	for _, applet := range strings.Fields("ash awk basename cat chmod cp cut dirname echo env expr find grep head ln ls mkdir mktemp mv od printf pwd readlink rm rmdir sed seq sh sleep sort stat tail tar tee test touch tr true uname wc xargs id hostname false dd stty") {
+	for _, applet := range strings.Fields("ash awk basename cat chmod cp cut dirname echo env expr find grep head ln ls mkdir mktemp mv od printf pwd readlink rm rmdir sed seq sh sleep sort stat tail tar tee test touch tr true uname wc xargs id hostname false dd diff stty") {
 		if err := os.Symlink("busybox", filepath.Join(root, "usr/bin", applet)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", err
 		}
@@ -176,8 +176,25 @@ func makeBusyboxSeed(dir, path string) (digest string, err error) {
 	if err := os.Symlink("bash-static", filepath.Join(root, "usr/bin/bash")); err != nil {
 		return "", err
 	}
+	if err := os.WriteFile(filepath.Join(root, "usr/bin/patch"), []byte(patchWrapper), 0o755); err != nil {
+		return "", err
+	}
 	return tarTree(root, path)
 }
+
+// patchWrapper runs busybox's patch, which knows no long options. The shipped packages' tests have GNU's.
+const patchWrapper = `#!/bin/bash
+args=()
+for arg; do
+  case $arg in
+    --batch) ;;
+    --forward) args+=(-N) ;;
+    --input=*) args+=(-i "${arg#*=}") ;;
+    *) args+=("$arg") ;;
+  esac
+done
+exec busybox patch -E "${args[@]}" # GNU removes what /dev/null takes the place of
+`
 
 // tarTree writes the tree as a tar and returns its digest.
 func tarTree(root, path string) (digest string, err error) {
