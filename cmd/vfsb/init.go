@@ -27,7 +27,7 @@ workspace {
   # pin = "DIGEST"
 }
 `
-	newIgnore  = "/out/\n"
+	newIgnore  = "/out/\n/work/\n"
 	newPackage = `# Build it with: vfsb build //NAME:PLATFORM
 package "NAME" {
   summary = "Says hello"
