@@ -207,7 +207,7 @@ func TestGroupDir(t *testing.T) {
 		{both, hierarchy{controllers: []string{"pids"}}, "/", ""},
 		{container, v2, "/docker/abc/sub", "/sys/fs/cgroup/sub"},
 		{container, v2, "/docker/other", ""},
-		{container, v2, "/../other", ""},
+		{both, v2, "/../other", ""},
 		{"", v2, "/", ""},
 	} {
 		if got := groupDir(c.mounts, c.h, c.path); got != c.want {
