@@ -111,7 +111,7 @@ func hostWorld(t *testing.T) (args []string, first int) {
 	if unix.Setrlimit(unix.RLIMIT_RTPRIO, &unix.Rlimit{Cur: 5, Max: 5}) == nil { // where allowed: something to inherit
 		t.Cleanup(func() { unix.Setrlimit(unix.RLIMIT_RTPRIO, &was) })
 	}
-	sleeper := exec.Command(probeFile, "sleep", "3600000", "marker-"+unique)
+	sleeper := exec.Command(probeFile, "sleep", "3600002", "marker-"+unique)
 	sleeper.SysProcAttr = ordinaryUser()
 	check(sleeper.Start())
 	t.Cleanup(func() { sleeper.Process.Kill(); sleeper.Wait() })

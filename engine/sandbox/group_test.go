@@ -158,7 +158,7 @@ func playGroups(dir string) error {
 		if s == nil {
 			return g.err
 		}
-		sleeper := exec.Command(probeFile, "sleep", "3600000")
+		sleeper := exec.Command(probeFile, "sleep", "3600003")
 		if err := sleeper.Start(); err != nil {
 			return err
 		}
