@@ -159,22 +159,22 @@ func playGroups(dir string) error {
 			return g.err
 		}
 		sleeper := exec.Command(probeFile, "sleep", "3600003")
-		if err := sleeper.Start(); err != nil {
+		sleeper.SysProcAttr = &syscall.SysProcAttr{}
+		leave := s.join(sleeper.SysProcAttr)
+		err := sleeper.Start()
+		leave()
+		if err != nil {
 			return err
 		}
 		if err := in(h.own(), os.Getpid()); err != nil {
 			return err
 		}
-		if err := in(h.own(), sleeper.Process.Pid); err != nil {
-			return err
-		}
-		s.add(sleeper.Process.Pid)
-		if err := in(s.dirs[0], sleeper.Process.Pid); err != nil {
+		if err := in(s.seats[0].dir, sleeper.Process.Pid); err != nil {
 			return err
 		}
 		other := g.start(0, defaultProcesses)
-		if filepath.Dir(other.dirs[0]) != filepath.Dir(s.dirs[0]) {
-			return fmt.Errorf("%v and %v", other.dirs, s.dirs)
+		if filepath.Dir(other.seats[0].dir) != filepath.Dir(s.seats[0].dir) {
+			return fmt.Errorf("%v and %v", other.seats, s.seats)
 		}
 		g.end(other)
 		sleeper.Process.Kill()
