@@ -78,7 +78,7 @@ func FuzzHCL(f *testing.F) {
 			f.Add(string(text))
 		}
 	}
-	for _, s := range []string{"package \"a\" {\n script { script = \"x\" }\n}\n", "package {", "a = <<X\n${\nX\n", "package \"a\" { source { git = 1 } }", "profile \"p\" { stage \"s\" {} }", "platform \"x\" { vars = { a = 1.5 } }", "rule \"r\" { attribute \"a\" { type = 3 } }", "workspace {\n import = [\"shipped\", \"./x\"]\n pin = null\n}"} {
+	for _, s := range []string{"package \"a\" {\n script { script = \"x\" }\n}\n", "package {", "a = <<X\n${\nX\n", "package \"a\" { source { git = 1 } }", "profile \"p\" {\n stage \"s\" {}\n}\n", "profile \"p\" {\n home = \"s\"\n stage \"s\" {}\n}\nplatform \"x\" {\n profile = \"p\"\n vars = { a = 1.5 }\n}\n", "rule \"r\" {\n attribute \"a\" {\n  type = 3\n }\n}\n", "workspace {\n import = [\"shipped\", \"./x\"]\n pin = null\n}"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ func TestBreaches(t *testing.T) {
 	args, first := hostWorld(t)
 	l := newLab(t)
 	s := l.spec("run", append([]string{"breaches", "first=1"}, args...)...)
+	s.Timeout = time.Minute // an attack that stops pid 1 stops all
 	r, out := l.output(s)
 	if r.ExitCode != 0 {
 		t.Fatalf("%+v\n%s", r, out)
@@ -104,7 +106,12 @@ func hostWorld(t *testing.T) (args []string, first int) {
 	unique := fmt.Sprintf("vfsb-test-%d", os.Getpid())
 	add := func(name string, value any) { args = append(args, fmt.Sprintf("%s=%v", name, value)) }
 
-	sleeper := exec.Command(probeFile, "sleep", "3600000", "marker-"+unique)
+	var was unix.Rlimit
+	check(unix.Getrlimit(unix.RLIMIT_RTPRIO, &was))
+	if unix.Setrlimit(unix.RLIMIT_RTPRIO, &unix.Rlimit{Cur: 5, Max: 5}) == nil { // where allowed: something to inherit
+		t.Cleanup(func() { unix.Setrlimit(unix.RLIMIT_RTPRIO, &was) })
+	}
+	sleeper := exec.Command(probeFile, "sleep", "3600002", "marker-"+unique)
 	sleeper.SysProcAttr = ordinaryUser()
 	check(sleeper.Start())
 	t.Cleanup(func() { sleeper.Process.Kill(); sleeper.Wait() })

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -106,10 +107,16 @@ var ours groups
 
 // A group is one sandbox's.
 type group struct {
-	memory string   // its folder with the controller
-	dirs   []string // all its folders
-	limit  int64    // bytes that its processes, or they and those of other sandboxes, may use
+	memory string // its folder with the controller
+	seats  []seat
+	limit  int64 // bytes that its processes, or they and those of other sandboxes, may use
 	v2     bool
+}
+
+// A seat is a group's folder in one hierarchy.
+type seat struct {
+	dir string
+	in  hierarchy
 }
 
 // start makes a group of at most memory bytes (0: no bound of its own), or returns nil where it cannot.
@@ -133,7 +140,7 @@ func (g *groups) start(memory int64, processes int) *group {
 		if os.Mkdir(dir, 0o755) != nil {
 			continue
 		}
-		s.dirs = append(s.dirs, dir)
+		s.seats = append(s.seats, seat{dir, h})
 		if h.has("pids") {
 			writeGroup(dir, "pids.max", strconv.Itoa(processes))
 		}
@@ -148,12 +155,31 @@ func (g *groups) start(memory int64, processes int) *group {
 	return s
 }
 
-// add moves a process into the group; what it starts is born there.
-func (s *group) add(pid int) {
-	if s != nil {
-		for _, dir := range s.dirs {
-			writeGroup(dir, "cgroup.procs", strconv.Itoa(pid))
+// join has the process that is started with attr next, by this thread, born in the group, until leave is called. In
+// version 1 the thread itself sits in the group meanwhile: to move another process there takes a lock of the whole kernel,
+// and some milliseconds.
+func (s *group) join(attr *syscall.SysProcAttr) (leave func()) {
+	if s == nil {
+		return func() {}
+	}
+	fd := -1
+	for _, seat := range s.seats {
+		if !seat.in.v2 {
+			writeGroup(seat.dir, "tasks", "0")
+			continue
 		}
+		var err error
+		if fd, err = unix.Open(seat.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+			attr.UseCgroupFD, attr.CgroupFD = true, fd
+		}
+	}
+	return func() {
+		for _, seat := range s.seats {
+			if !seat.in.v2 {
+				writeGroup(seat.in.dir, "tasks", "0")
+			}
+		}
+		unix.Close(fd)
 	}
 }
 
@@ -180,8 +206,8 @@ func (g *groups) end(s *group) {
 	if s == nil {
 		return
 	}
-	for _, dir := range s.dirs {
-		os.Remove(dir)
+	for _, seat := range s.seats {
+		os.Remove(seat.dir)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

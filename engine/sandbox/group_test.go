@@ -158,23 +158,23 @@ func playGroups(dir string) error {
 		if s == nil {
 			return g.err
 		}
-		sleeper := exec.Command(probeFile, "sleep", "3600000")
-		if err := sleeper.Start(); err != nil {
+		sleeper := exec.Command(probeFile, "sleep", "3600003")
+		sleeper.SysProcAttr = &syscall.SysProcAttr{}
+		leave := s.join(sleeper.SysProcAttr)
+		err := sleeper.Start()
+		leave()
+		if err != nil {
 			return err
 		}
 		if err := in(h.own(), os.Getpid()); err != nil {
 			return err
 		}
-		if err := in(h.own(), sleeper.Process.Pid); err != nil {
-			return err
-		}
-		s.add(sleeper.Process.Pid)
-		if err := in(s.dirs[0], sleeper.Process.Pid); err != nil {
+		if err := in(s.seats[0].dir, sleeper.Process.Pid); err != nil {
 			return err
 		}
 		other := g.start(0, defaultProcesses)
-		if filepath.Dir(other.dirs[0]) != filepath.Dir(s.dirs[0]) {
-			return fmt.Errorf("%v and %v", other.dirs, s.dirs)
+		if filepath.Dir(other.seats[0].dir) != filepath.Dir(s.seats[0].dir) {
+			return fmt.Errorf("%v and %v", other.seats, s.seats)
 		}
 		g.end(other)
 		sleeper.Process.Kill()
@@ -207,7 +207,7 @@ func TestGroupDir(t *testing.T) {
 		{both, hierarchy{controllers: []string{"pids"}}, "/", ""},
 		{container, v2, "/docker/abc/sub", "/sys/fs/cgroup/sub"},
 		{container, v2, "/docker/other", ""},
-		{container, v2, "/../other", ""},
+		{both, v2, "/../other", ""},
 		{"", v2, "/", ""},
 	} {
 		if got := groupDir(c.mounts, c.h, c.path); got != c.want {

@@ -157,7 +157,7 @@ func (p *pid1) setUp(trees []int) error {
 		{"set up binfmt_misc", p.makeBinfmt},
 		{"pivot root", p.pivot},
 		{"name host", p.nameHost},
-		{"hide control group", func() error { return unix.Unshare(unix.CLONE_NEWCGROUP) }}, // the one that it lies in now is "/"
+		{"hide control group", func() error { return unix.Unshare(unix.CLONE_NEWCGROUP) }}, // version 2: the engine's was "/" so far
 		{"bring loopback up", loopbackUp},
 		{"make standard files", p.makeFiles},
 		{"set clocks", setClocks},

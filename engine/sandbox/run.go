@@ -67,7 +67,9 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	began := time.Now()
-	b, err := start(&s, o)
+	bounds := ours.start(s.Memory, s.Processes)
+	defer ours.end(bounds)
+	b, err := start(&s, o, bounds)
 	if s.Stdin != theirs {
 		s.Stdin.Close()
 	}
@@ -76,9 +78,6 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 		return Result{}, err
 	}
 	defer unix.Close(b.control)
-	bounds := ours.start(s.Memory, s.Processes)
-	defer ours.end(bounds)
-	bounds.add(b.proc.Pid) // it waits for its order, and has started nothing yet
 	reports := make(chan []report, 1)
 	copies.began = began
 	go func() { reports <- b.listen(copies, probe) }()
@@ -368,7 +367,7 @@ type box struct {
 }
 
 // start starts pid 1, which then waits for its order.
-func start(s *Spec, o *order) (*box, error) {
+func start(s *Spec, o *order, bounds *group) (*box, error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, unfit("make control socket", err)
@@ -396,12 +395,14 @@ func start(s *Spec, o *order) (*box, error) {
 		Pdeathsig: syscall.SIGKILL,
 	}
 	setIDs(attr)
+	leave := bounds.join(attr)
 	proc, err := os.StartProcess("/proc/self/exe", []string{initName, strconv.Itoa(len(files))}, &os.ProcAttr{
 		Files: files,
 		// Pid 1 works for milliseconds, then waits; its runtime need not read the host's cgroups.
 		Env: []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"},
 		Sys: attr,
 	})
+	leave()
 	if err != nil {
 		unix.Close(ends[0])
 		return nil, unfit(stepStart, err)

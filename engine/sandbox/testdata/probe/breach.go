@@ -273,7 +273,7 @@ var allBreaches = []breach{
 			for _, e := range es {
 				_, err := os.Readlink(dir + name + "/" + e.Name())
 				l.ok("link "+name+"/"+e.Name(), err)
-				_, err = os.ReadFile(dir + name + "/" + e.Name())
+				_, err = unix.Open(dir+name+"/"+e.Name(), unix.O_RDONLY|unix.O_NONBLOCK, 0)
 				l.ok(name+"/"+e.Name(), err)
 			}
 		}

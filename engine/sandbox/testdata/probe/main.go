@@ -128,15 +128,17 @@ var commands = map[string]func([]string){
 	"tty":    tty,
 
 	"push": func([]string) { // types on every terminal that it can find
-		for _, name := range []string{"/dev/fd/0", "/dev/fd/1", "/dev/fd/2", "/dev/tty", "/dev/pts/0", "/proc/1/fd/0", "/proc/1/fd/1"} {
-			fd, err := unix.Open(name, unix.O_RDWR, 0)
-			if err != nil {
-				continue
+		fds := []int{0, 1, 2}
+		for _, name := range []string{"/dev/fd/0", "/dev/tty", "/dev/pts/0", "/proc/1/fd/0", "/proc/1/fd/1"} {
+			if fd, err := unix.Open(name, unix.O_RDWR, 0); err == nil {
+				fds = append(fds, fd)
 			}
+		}
+		for _, fd := range fds {
+			unix.IoctlSetInt(fd, unix.TIOCSCTTY, 0)
 			for _, c := range []byte("reboot\n") {
 				unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCSTI, uintptr(unsafe.Pointer(&c)))
 			}
-			fmt.Println("tried", name)
 		}
 	},
 	"append": func(a []string) { // to what descriptor 0 is
