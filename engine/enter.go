@@ -21,13 +21,12 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 		}
 		n = g.Nodes[n.Contents[0]]
 	}
-	foreign := n.Step.Builtin != "" && n.Platform.Emulator != nil && !e.Exec.Runs(n.Platform.Arch)
-	var emulator *Node
-	if foreign {
-		if g, emulator, err = e.withEmulator(n); err != nil {
+	emulator := int32(-1)
+	if n.Step.Builtin != "" && n.Platform.Emulator != nil && !e.Exec.Runs(n.Platform.Arch) {
+		if g, err = e.withEmulator(n); err != nil {
 			return spec, nil, err
 		}
-		n = g.Nodes[g.Roots[0]]
+		n, emulator = g.Nodes[g.Roots[0]], g.Roots[1]
 	}
 	x, err := e.execution(g, o)
 	if err != nil {
@@ -55,18 +54,10 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 		}
 		spec = sandbox.Spec{Dir: dir, Cwd: "/", Root: []string{e.Store.LayerDir(x.nodes[n.ID].result.Layer)}}
 		spec.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/root"}
-		if foreign {
-			if err := x.present(ctx, emulator.ID); err != nil {
-				return spec, release, err
-			}
-			program := filepath.Join(e.Store.LayerDir(x.nodes[emulator.ID].result.Layer), n.Platform.Emulator.Program)
-			if _, err := os.Lstat(program); err != nil {
-				return spec, release, fmt.Errorf("%s: the emulator of platform %q: %s holds no %s; name the file that its layer has",
-					load.Pos(n.Platform.Range), n.Platform.Name, emulator.Label, n.Platform.Emulator.Program)
-			}
-			spec.Emulator = &sandbox.Emulator{Arch: n.Platform.Arch, Program: program}
+		if emulator >= 0 {
+			spec.Emulator, err = x.emulator(ctx, n, emulator)
 		}
-		return spec, release, nil
+		return spec, release, err
 	}
 	a, err := x.action(n.ID)
 	if err != nil {
@@ -82,17 +73,30 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 	return spec, release, err
 }
 
-// withEmulator is the graph of what n and the emulator of its platform need; n's configuration is its first root.
-func (e *Engine) withEmulator(n *Node) (g *Graph, emulator *Node, err error) {
+// withEmulator is the graph of n and the emulator of its platform, its two roots.
+func (e *Engine) withEmulator(n *Node) (*Graph, error) {
 	config, err := load.NewResolver(e.Workspace, e.Exec).Resolve(n.Platform.Emulator.Label, n.Platform.Name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: the emulator of platform %q: %w", load.Pos(n.Platform.Range), n.Platform.Name, err)
+		return nil, fmt.Errorf("%s: the emulator of platform %q: %w", load.Pos(n.Platform.Range), n.Platform.Name, err)
 	}
 	g, diags := e.Analyze([]load.Config{n.Config, config})
 	if diags.HasErrors() {
-		return nil, nil, diags
+		return nil, diags
 	}
-	return g, g.Nodes[g.Roots[1]], nil
+	return g, nil
+}
+
+// emulator is the program of n's platform, in the layer of the node id.
+func (x *execution) emulator(ctx context.Context, n *Node, id int32) (*sandbox.Emulator, error) {
+	if err := x.present(ctx, id); err != nil {
+		return nil, err
+	}
+	program := filepath.Join(x.Store.LayerDir(x.nodes[id].result.Layer), n.Platform.Emulator.Program)
+	if _, err := os.Lstat(program); err != nil {
+		return nil, fmt.Errorf("%s: the emulator of platform %q: %s holds no %s; name the file that its layer has",
+			load.Pos(n.Platform.Range), n.Platform.Name, x.graph.Nodes[id].Label, n.Platform.Emulator.Program)
+	}
+	return &sandbox.Emulator{Arch: n.Platform.Arch, Program: program}, nil
 }
 
 // buildAll builds the graph, and delivers nothing.
