@@ -136,7 +136,7 @@ const useGrain = time.Hour
 // nothing to do no write for each of its nodes.
 func (s *Store) Use(name string, layers []Layer, blobs []Digest) error {
 	text := nameLines(layers, blobs)
-	path := filepath.Join(s.dir, "used", DigestOf([]byte(name)).Hex())
+	path := s.usedPath(name)
 	before, err := os.Stat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -171,6 +171,19 @@ func (s *Store) Use(name string, layers []Layer, blobs []Digest) error {
 		return err
 	}
 	return os.Rename(tmp, path)
+}
+
+// UsedAgain notes that name uses now what it used before. It reports false if that is not known: ask Use.
+func (s *Store) UsedAgain(name string) (bool, error) {
+	before, err := os.Stat(s.usedPath(name))
+	if err != nil {
+		return false, ignore(err, fs.ErrNotExist)
+	}
+	return true, touchAt(s.usedPath(name), before.ModTime(), time.Now())
+}
+
+func (s *Store) usedPath(name string) string {
+	return filepath.Join(s.dir, "used", DigestOf([]byte(name)).Hex())
 }
 
 // touchName notes on the layer or blob itself when it was used last, if it is there.

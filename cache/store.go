@@ -125,7 +125,7 @@ func (s *Store) create() error {
 		return fmt.Errorf("its format is %.40q, this vfsb reads %q: use another folder, or remove this one",
 			strings.TrimSpace(string(b)), strings.TrimSpace(formatText))
 	}
-	for _, name := range []string{"blobs", "layers", "locks", "run", "failed", "unsynced", "shipped", "used"} {
+	for _, name := range []string{"blobs", "layers", "locks", "run", "failed", "unsynced", "shipped", "used", "memos"} {
 		err := os.Mkdir(filepath.Join(s.dir, name), 0o700)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err

@@ -25,30 +25,19 @@ const (
 // deliver writes what the roots are to the output folder. What lies there already
 // from the same layer is left alone.
 func (x *execution) deliver(ctx context.Context) error {
-	stamps := x.readStamps()
+	stamps := readStamps(x.Out)
 	for _, id := range x.members() {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
 		n, st := x.graph.Nodes[id], &x.nodes[id]
 		x.summary.Roots = append(x.summary.Roots, RootResult{Label: n.Label, Layer: st.result.Layer, Dir: x.Store.LayerDir(st.result.Layer)})
-		base := filepath.Join(x.Out, artifactName(n))
-		switch n.Step.Deliver {
-		case DeliverTar:
-			if err := x.deliverFile(ctx, id, base+".tar.zst", stamps, x.writeTar); err != nil {
+		if n.Step.Deliver != "" {
+			if err := x.deliverFile(ctx, id, stamps); err != nil {
 				return err
 			}
-		case "":
-			if x.Store.HasLayer(st.result.Layer) {
-				break // without a pin: it is only pointed at
-			}
+		} else if !x.Store.HasLayer(st.result.Layer) { // else without a pin: it is only pointed at
 			if err := x.present(ctx, id); err != nil {
-				return err
-			}
-		case DeliverOCI:
-			if err := x.deliverFile(ctx, id, base+".oci.tar", stamps, func(id int32, w io.Writer) error {
-				return artifact.WriteOCIArchive(w, x.Store.LayerDir(x.nodes[id].result.Layer))
-			}); err != nil {
 				return err
 			}
 		}
@@ -80,8 +69,19 @@ func (x *execution) members() []int32 {
 	return list
 }
 
-// artifactName is the base name of a node's artifact: alkaline-amd64, stage1-macaroni-arm64. The endings rootfs and
-// image of a target's name are not in it: the file's own ending says as much.
+// artifactFile is the name of the file that a node is delivered as, "" if it is not: alkaline-amd64.tar.zst,
+// stage1-macaroni-arm64.tar.zst. The endings rootfs and image of a target's name are not in it: the file's own ending
+// says as much.
+func artifactFile(n *Node) string {
+	switch n.Step.Deliver {
+	case DeliverTar:
+		return artifactName(n) + ".tar.zst"
+	case DeliverOCI:
+		return artifactName(n) + ".oci.tar"
+	}
+	return ""
+}
+
 func artifactName(n *Node) string {
 	name := n.Target.Package.Name + "-" + n.Target.Name
 	for _, kind := range []string{"rootfs", "image", ""} {
@@ -93,8 +93,12 @@ func artifactName(n *Node) string {
 	return name + "-" + n.Platform.Name
 }
 
-func (x *execution) writeTar(id int32, w io.Writer) error {
+// writeArtifact writes what the node's file holds.
+func (x *execution) writeArtifact(id int32, w io.Writer) error {
 	layer := x.nodes[id].result.Layer
+	if x.graph.Nodes[id].Step.Deliver == DeliverOCI {
+		return artifact.WriteOCIArchive(w, x.Store.LayerDir(layer))
+	}
 	index, err := x.Store.LoadIndex(layer)
 	if err != nil {
 		return err
@@ -105,12 +109,13 @@ func (x *execution) writeTar(id int32, w io.Writer) error {
 	})
 }
 
-// deliverFile writes the artifact to a temporary file beside path and renames it.
-func (x *execution) deliverFile(ctx context.Context, id int32, path string, stamps map[string]stamp, write func(int32, io.Writer) error) error {
-	st := &x.nodes[id]
-	name := filepath.Base(path)
+// deliverFile writes the artifact to a temporary file in the output folder and renames it.
+func (x *execution) deliverFile(ctx context.Context, id int32, stamps map[string]stamp) error {
+	n, st := x.graph.Nodes[id], &x.nodes[id]
+	name := artifactFile(n)
+	path := filepath.Join(x.Out, name)
 	if old, ok := stamps[name]; ok && old.matches(path, st.result.Layer.Tar) {
-		x.delivered(id, path, old.Size)
+		x.delivered(n.Label, path, old.Size)
 		return nil
 	}
 	if err := x.present(ctx, id); err != nil {
@@ -125,7 +130,7 @@ func (x *execution) deliverFile(ctx context.Context, id int32, path string, stam
 	}
 	defer os.Remove(tmp.Name())
 	buffered := bufio.NewWriterSize(tmp, 1<<20)
-	err = errors.Join(write(id, buffered), buffered.Flush(), tmp.Chmod(0o644), tmp.Close())
+	err = errors.Join(x.writeArtifact(id, buffered), buffered.Flush(), tmp.Chmod(0o644), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
@@ -137,13 +142,13 @@ func (x *execution) deliverFile(ctx context.Context, id int32, path string, stam
 		return err
 	}
 	stamps[name] = stamp{Layer: st.result.Layer.Tar.String(), Size: info.Size(), ModTime: info.ModTime().UnixNano()}
-	x.delivered(id, path, info.Size())
+	x.delivered(n.Label, path, info.Size())
 	return x.writeStamps(stamps)
 }
 
-func (x *execution) delivered(id int32, path string, size int64) {
+func (x *execution) delivered(label, path string, size int64) {
 	x.summary.Delivered = append(x.summary.Delivered, path)
-	x.emit(Event{Event: EventDelivered, Label: x.graph.Nodes[id].Label, Path: path, Bytes: size})
+	x.emit(Event{Event: EventDelivered, Label: label, Path: path, Bytes: size})
 }
 
 // A stamp says from which layer a delivered file was made. Stamps only save work:
@@ -159,11 +164,12 @@ func (s stamp) matches(path string, tar cache.Digest) bool {
 	return err == nil && s.Layer == tar.String() && s.Size == info.Size() && s.ModTime == info.ModTime().UnixNano()
 }
 
-func (x *execution) stampsPath() string { return filepath.Join(x.Out, ".delivered.json") }
+// stampsFile lies in the output folder.
+const stampsFile = ".delivered.json"
 
-func (x *execution) readStamps() map[string]stamp {
+func readStamps(out string) map[string]stamp {
 	stamps := map[string]stamp{}
-	text, err := os.ReadFile(x.stampsPath())
+	text, err := os.ReadFile(filepath.Join(out, stampsFile))
 	if err == nil {
 		if json.Unmarshal(text, &stamps) != nil {
 			return map[string]stamp{}
@@ -179,5 +185,5 @@ func (x *execution) writeStamps(stamps map[string]stamp) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(x.stampsPath(), append(text, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(x.Out, stampsFile), append(text, '\n'), 0o644)
 }

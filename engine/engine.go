@@ -28,6 +28,7 @@ type Options struct {
 
 	Timeout time.Duration // of a node that sets none; 0: none
 	Out     string        // where artifacts land; "": out/ in the workspace
+	Past    *Past         // to remember this build in; nil: it is not remembered
 
 	Notify func(Event) // called by one goroutine at a time
 }
@@ -96,6 +97,9 @@ func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 	if !o.DryRun {
 		if useErr := x.noteUse(); err == nil {
 			err = useErr
+		}
+		if err == nil {
+			err = x.remember()
 		}
 	}
 	x.summary.Wall = time.Since(x.begun)

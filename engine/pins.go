@@ -69,9 +69,14 @@ func (x *execution) noteUse() error {
 		}
 		blobs = append(blobs, x.nodes[i].files...)
 	}
+	return x.Store.Use(x.useName(), layers, blobs)
+}
+
+// useName tells this build from others of the store.
+func (x *execution) useName() string {
 	name := []string{x.Workspace.Root}
 	for _, id := range x.graph.Roots {
 		name = append(name, x.graph.Nodes[id].Label)
 	}
-	return x.Store.Use(strings.Join(name, "\n"), layers, blobs)
+	return strings.Join(name, "\n")
 }

@@ -53,9 +53,6 @@ func (a *app) colors(f *os.File) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
-// lockFile is where a workspace, and a folder that it imports, has its lock file.
-const lockFile = ".vfsb/lock.json"
-
 // load loads the workspace. What vfsb carries is unpacked into the store, if the
 // workspace imports it.
 func (a *app) load(store *cache.Store) (*load.Workspace, hcl.Diagnostics, error) {
@@ -64,14 +61,29 @@ func (a *app) load(store *cache.Store) (*load.Workspace, hcl.Diagnostics, error)
 		return nil, nil, usageError{err}
 	}
 	var unpackErr error // is the machine's, not the workspace's
-	ws, diags := load.Load(root, rules.Names(), load.Carried{
-		Digest: carriedDigest(),
-		Unpack: func() (dir string, err error) {
-			dir, unpackErr = store.Shipped(carriedDigest(), carried())
-			return dir, unpackErr
-		},
-	})
+	ws, diags := load.Load(root, rules.Names(), unpacked(store, &unpackErr))
 	return ws, diags, unpackErr
+}
+
+// unpacked is what vfsb carries, unpacked into the store where it is imported. What goes wrong there is put into err.
+func unpacked(store *cache.Store, err *error) load.Carried {
+	return load.Carried{Digest: carriedDigest(), Unpack: func() (dir string, _ error) {
+		dir, *err = store.Shipped(carriedDigest(), carried())
+		return dir, *err
+	}}
+}
+
+// past is what an earlier build of the labels came to; nil if nothing can be known. Errors are left to open.
+func (a *app) past(store *cache.Store, labels []string) *engine.Past {
+	root, err := load.FindRoot(a.directory)
+	if err != nil {
+		return nil
+	}
+	folders := load.Folders(root, unpacked(store, &err))
+	if len(folders) == 0 {
+		return nil
+	}
+	return engine.NewPast(store, engine.HostExec(), root, folders, labels)
 }
 
 // workspace loads the workspace; declarations that are wrong are printed.
@@ -152,7 +164,7 @@ func (a *app) open(store *cache.Store) (*engine.Engine, error) {
 	}
 	var locks []string
 	for _, f := range ws.Folders {
-		locks = append(locks, filepath.Join(f.Dir, lockFile))
+		locks = append(locks, filepath.Join(f.Dir, load.LockFile))
 	}
 	lock, err := source.OpenLock(locks[0], locks[1:]...)
 	if err != nil {
@@ -166,15 +178,22 @@ func (a *app) open(store *cache.Store) (*engine.Engine, error) {
 
 // with opens the store and the engine, lets f use it, and closes the store.
 func (a *app) with(f func(*engine.Engine) error) error {
+	return a.withStore(func(store *cache.Store) error {
+		e, err := a.open(store)
+		if err != nil {
+			return err
+		}
+		return f(e)
+	})
+}
+
+// withStore opens the store, lets f use it, and closes it.
+func (a *app) withStore(f func(*cache.Store) error) error {
 	store, err := a.openStore()
 	if err != nil {
 		return err
 	}
-	e, err := a.open(store)
-	if err == nil {
-		err = f(e)
-	}
-	return errors.Join(err, store.Close())
+	return errors.Join(f(store), store.Close())
 }
 
 // graph analyzes what the patterns need.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,13 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vfsb/cache"
 	"vfsb/engine"
 )
 
 func buildVerb(app *app) *cobra.Command {
-	var o engine.Options
-	var asJSON, noKeep bool
-	var progress, traceFile string
+	b := buildCommand{app: app}
+	var noKeep bool
 	cmd := &cobra.Command{
 		Use:   "build LABEL…",
 		Short: "Build what the labels name, and everything that it needs",
@@ -23,57 +24,100 @@ func buildVerb(app *app) *cobra.Command {
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: app.completeLabels,
 		RunE: func(cmd *cobra.Command, labels []string) error {
-			return app.with(func(e *engine.Engine) error {
-				g, err := app.graph(e, labels)
-				if err != nil {
-					return err
-				}
-				record, save := func(engine.Event) {}, func() error { return nil }
-				if traceFile != "" {
-					t, err := newTrace(traceFile, g, labels)
-					if err != nil {
-						return err
-					}
-					record, save = t.event, t.save
-				}
-				forecast := newForecast(g, e.Store.Durations(), o.Jobs)
-				var show *display
-				if asJSON {
-					show = jsonDisplay(cmd.Context())
-				} else if show, err = app.display(cmd.Context(), progress, g, forecast); err != nil {
-					return err
-				}
-				o.KeepFailed = !noKeep
-				o.Notify = func(ev engine.Event) { show.event(ev); record(ev) }
-				summary, err := e.Build(cmd.Context(), g, o)
-				show.close()
-				if saveErr := save(); err == nil {
-					err = saveErr
-				}
-				if summary != nil && !asJSON {
-					printSummary(app, o, summary, forecast, err)
-				}
-				var failed *engine.BuildError
-				if errors.As(err, &failed) {
-					code, _ := classify(err)
-					return exitError{code} // the failures are on the screen
-				}
-				return err
-			})
+			b.KeepFailed = !noKeep
+			return app.withStore(func(store *cache.Store) error { return b.run(cmd.Context(), store, labels) })
 		},
 	}
 	f := cmd.Flags()
-	f.IntVarP(&o.Jobs, "jobs", "j", 0, "nodes and compile jobs at once (default: processors)")
-	f.BoolVarP(&o.KeepGoing, "keep-going", "k", false, "go on with what does not need a failed node")
-	f.BoolVarP(&o.DryRun, "dry-run", "n", false, "say what would be built")
-	f.BoolVar(&o.Force, "force", false, "build the named nodes even if their results are known")
+	f.IntVarP(&b.Jobs, "jobs", "j", 0, "nodes and compile jobs at once (default: processors)")
+	f.BoolVarP(&b.KeepGoing, "keep-going", "k", false, "go on with what does not need a failed node")
+	f.BoolVarP(&b.DryRun, "dry-run", "n", false, "say what would be built")
+	f.BoolVar(&b.Force, "force", false, "build the named nodes even if their results are known")
 	f.BoolVar(&noKeep, "no-keep-failed", false, "do not keep a failed node's folder for vfsb shell --failed")
-	f.DurationVar(&o.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
-	f.StringVar(&o.Out, "out", "", "`DIR` for artifacts (default: out in the workspace)")
-	f.StringVar(&traceFile, "trace", "", "write what ran when to `FILE`, for ui.perfetto.dev or about:tracing")
-	f.BoolVar(&asJSON, "json", false, "print an event a line on standard output")
-	f.StringVar(&progress, "progress", "auto", progressUsage)
+	f.DurationVar(&b.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
+	f.StringVar(&b.Out, "out", "", "`DIR` for artifacts (default: out in the workspace)")
+	f.StringVar(&b.trace, "trace", "", "write what ran when to `FILE`, for ui.perfetto.dev or about:tracing")
+	f.BoolVar(&b.asJSON, "json", false, "print an event a line on standard output")
+	f.StringVar(&b.progress, "progress", "auto", progressUsage)
 	return cmd
+}
+
+// buildCommand is one command line of the verb.
+type buildCommand struct {
+	engine.Options
+	app             *app
+	asJSON          bool
+	progress, trace string
+}
+
+func (b *buildCommand) run(ctx context.Context, store *cache.Store, labels []string) error {
+	if !b.DryRun && !b.Force && b.trace == "" {
+		b.Past = b.app.past(store, labels)
+		if done, err := b.recall(ctx); done || err != nil {
+			return err
+		}
+	}
+	e, err := b.app.open(store)
+	if err != nil {
+		return err
+	}
+	g, err := b.app.graph(e, labels)
+	if err != nil {
+		return err
+	}
+	record, save := func(engine.Event) {}, func() error { return nil }
+	if b.trace != "" {
+		t, err := newTrace(b.trace, g, labels)
+		if err != nil {
+			return err
+		}
+		record, save = t.event, t.save
+	}
+	forecast := newForecast(g, e.Store.Durations(), b.Jobs)
+	show, err := b.display(ctx, g, forecast)
+	if err != nil {
+		return err
+	}
+	b.Notify = func(ev engine.Event) { show.event(ev); record(ev) }
+	summary, err := e.Build(ctx, g, b.Options)
+	show.close()
+	if saveErr := save(); err == nil {
+		err = saveErr
+	}
+	if summary != nil && !b.asJSON {
+		printSummary(b.app, b.Options, summary, forecast, err)
+	}
+	var failed *engine.BuildError
+	if errors.As(err, &failed) {
+		code, _ := classify(err)
+		return exitError{code} // the failures are on the screen
+	}
+	return err
+}
+
+// recall is the whole build, if an earlier one tells that there is nothing to do.
+func (b *buildCommand) recall(ctx context.Context) (done bool, err error) {
+	show, err := b.display(ctx, &engine.Graph{}, nil)
+	if err != nil {
+		return false, err
+	}
+	b.Notify = show.event
+	summary, err := b.Past.Recall(b.Options)
+	show.close()
+	if summary == nil {
+		return false, err
+	}
+	if !b.asJSON {
+		printSummary(b.app, b.Options, summary, nil, nil)
+	}
+	return true, nil
+}
+
+func (b *buildCommand) display(ctx context.Context, g *engine.Graph, f *forecast) (*display, error) {
+	if b.asJSON {
+		return jsonDisplay(ctx), nil
+	}
+	return b.app.display(ctx, b.progress, g, f)
 }
 
 // printSummary prints what a person wants to know at the end.
@@ -81,8 +125,10 @@ func printSummary(app *app, o engine.Options, s *engine.Summary, f *forecast, er
 	if !app.quiet {
 		printFailures(o, err)
 		planned := ""
-		if left := f.left(time.Now()); o.DryRun && left != "" {
-			planned = "; " + left
+		if o.DryRun {
+			if left := f.left(time.Now()); left != "" {
+				planned = "; " + left
+			}
 		}
 		fmt.Fprintf(os.Stderr, "%s in %s: %s%s\n", verdict(o, err), s.Wall.Round(10*time.Millisecond), counts(s), planned)
 	}

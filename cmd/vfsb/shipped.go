@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	lock "vfsb/.vfsb"
+	"vfsb/engine/load"
 	"vfsb/packages"
 	"vfsb/profiles"
 	"vfsb/templates"
@@ -18,7 +19,7 @@ import (
 
 // carried is what this program carries, by the path that it has in a workspace.
 var carried = sync.OnceValue(func() map[string][]byte {
-	files := map[string][]byte{lockFile: lock.JSON}
+	files := map[string][]byte{load.LockFile: lock.JSON}
 	for folder, fsys := range map[string]embed.FS{"packages": packages.Files, "profiles": profiles.Files, "templates": templates.Files} {
 		err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {

@@ -9,13 +9,14 @@ import (
 
 	"vfsb/cache"
 	"vfsb/engine"
+	"vfsb/engine/load"
 	"vfsb/engine/source"
 )
 
 // TestCarried: what the command carries is what lies in the checkout, and files have no mode or kind that embedding
 // would lose.
 func TestCarried(t *testing.T) {
-	here := map[string]bool{lockFile: true}
+	here := map[string]bool{load.LockFile: true}
 	for _, folder := range []string{"packages", "profiles", "templates"} {
 		err := filepath.WalkDir("../../"+folder, func(path string, d fs.DirEntry, err error) error {
 			name := strings.TrimPrefix(path, "../../")

@@ -16,6 +16,9 @@ import (
 // FileName is the file at a workspace's root that says what it builds upon.
 const FileName = "vfsb.hcl"
 
+// LockFile is where a workspace, and a folder that it imports, has its lock file.
+const LockFile = ".vfsb/lock.json"
+
 // Shipped is the import of what the vfsb command carries.
 const Shipped = "shipped"
 
