@@ -21,6 +21,7 @@ type Node struct {
 	Root     []int32 // nodes whose layers make "/", as declared
 	Sysroot  []int32 // nodes whose layers make "/sysroot"
 	Contents []int32 // nodes whose layers a rootfs or image holds, or the members of a group
+	Emulator []int32 // the node in whose layer the script's emulator lies; at most one
 	Inputs   []int32 // all of these, once each: what must be done before the node
 
 	Libraries []int32 // nodes of Root whose libraries are the platform's, see Guard
@@ -36,10 +37,11 @@ const (
 	depEdge
 	runtimeEdge
 	contentEdge
+	emulatorEdge
 )
 
 func (k edgeKind) String() string {
-	return [...]string{"root", "tools", "deps", "runtime", "contents"}[k]
+	return [...]string{"root", "tools", "deps", "runtime", "contents", "emulator"}[k]
 }
 
 type edge struct {
@@ -110,7 +112,7 @@ func (a *analyzer) analyze(n *Node) {
 	if step.Rule != "" {
 		n.Step = step
 	}
-	for kind, edges := range [][]Edge{step.Root, step.Tools, step.Deps, step.Runtime, step.Contents} {
+	for kind, edges := range [][]Edge{step.Root, step.Tools, step.Deps, step.Runtime, step.Contents, step.Emulator} {
 		for _, e := range edges {
 			c, err := a.resolver.Resolve(e.Label, n.Platform.Name)
 			if err != nil {
@@ -140,11 +142,11 @@ func (a *analyzer) resolveError(n *Node, e Edge, err error) {
 //
 // A root holds the layers of the stage, the tools, and the tools' runtime. A sysroot
 // holds the deps, what those were built against (their own deps) and their runtime:
-// headers include headers, libraries need libraries. An image holds its contents
-// and their runtime.
+// headers include headers, libraries need libraries. In a native stage all of that lies in the root. An image holds
+// its contents and their runtime.
 func (g *Graph) close() {
 	for _, n := range g.Nodes {
-		var roots, sysroot, contents []int32
+		var roots, sysroot, contents, emulator []int32
 		for _, e := range n.edges {
 			switch e.kind {
 			case rootEdge, toolEdge:
@@ -153,18 +155,34 @@ func (g *Graph) close() {
 				sysroot = append(sysroot, e.to)
 			case contentEdge:
 				contents = append(contents, e.to)
+			case emulatorEdge:
+				emulator = append(emulator, e.to)
 			}
 		}
 		n.Root = g.closure(roots, runtimeEdge)
 		n.Sysroot = g.closure(sysroot, depEdge, runtimeEdge)
+		if n.Stage.Native {
+			n.Root, n.Sysroot = union(n.Root, n.Sysroot), nil
+		}
+		n.Emulator = emulator
 		n.Contents = contents
 		if n.Step != nil {
 			n.Contents = g.closure(contents, runtimeEdge)
 		}
-		n.Inputs = slices.Concat(n.Root, n.Sysroot, n.Contents)
+		n.Inputs = slices.Concat(n.Root, n.Sysroot, n.Contents, n.Emulator)
 		slices.Sort(n.Inputs)
 		n.Inputs = slices.Compact(n.Inputs)
 	}
+}
+
+// union is a, then what b has besides.
+func union(a, b []int32) []int32 {
+	for _, id := range b {
+		if !slices.Contains(a, id) {
+			a = append(a, id)
+		}
+	}
+	return a
 }
 
 // closure is the nodes that start reaches over edges of the given kinds, start

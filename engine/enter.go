@@ -55,7 +55,9 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 		spec = sandbox.Spec{Dir: dir, Cwd: "/", Root: []string{e.Store.LayerDir(x.nodes[n.ID].result.Layer)}}
 		spec.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/root"}
 		if emulator >= 0 {
-			spec.Emulator, err = x.emulator(ctx, n, emulator)
+			if err = x.present(ctx, emulator); err == nil {
+				spec.Emulator, err = x.emulator(n, emulator)
+			}
 		}
 		return spec, release, err
 	}
@@ -86,11 +88,8 @@ func (e *Engine) withEmulator(n *Node) (*Graph, error) {
 	return g, nil
 }
 
-// emulator is the program of n's platform, in the layer of the node id.
-func (x *execution) emulator(ctx context.Context, n *Node, id int32) (*sandbox.Emulator, error) {
-	if err := x.present(ctx, id); err != nil {
-		return nil, err
-	}
+// emulator is the program of n's platform, in the layer of the node id, which is there.
+func (x *execution) emulator(n *Node, id int32) (*sandbox.Emulator, error) {
 	program := filepath.Join(x.Store.LayerDir(x.nodes[id].result.Layer), n.Platform.Emulator.Program)
 	if _, err := os.Lstat(program); err != nil {
 		return nil, fmt.Errorf("%s: the emulator of platform %q: %s holds no %s; name the file that its layer has",

@@ -241,6 +241,12 @@ func (x *execution) action(id int32) (*action.Action, error) {
 		}
 		a.Mounts = append(a.Mounts, x.mount(m.at, m.ids))
 	}
+	for _, id := range n.Emulator {
+		from := x.graph.Nodes[id]
+		a.Emulator = &action.Emulator{
+			Layer: action.Layer{Tar: x.nodes[id].result.Layer.Tar, Label: from.Label}, Arch: n.Platform.Arch, Program: n.Platform.Emulator.Program,
+		}
+	}
 	if s.Seed != nil {
 		debs, err := x.seedFiles(n)
 		if err != nil {

@@ -76,7 +76,7 @@ func (g *Graph) degrees() (waiting []int32, dependents [][]int32) {
 	return waiting, dependents
 }
 
-// A Need is a node that another one names, and the attribute that does: root, tools, deps, runtime or contents.
+// A Need is a node that another one names, and what does: its root, tools, deps, runtime or contents, or its platform's emulator.
 type Need struct {
 	Kind string
 	ID   int32
@@ -123,7 +123,7 @@ func shape(n *Node) string {
 
 func edgeStyle(k edgeKind) string {
 	switch k {
-	case toolEdge, rootEdge:
+	case toolEdge, rootEdge, emulatorEdge:
 		return "dashed"
 	case runtimeEdge:
 		return "dotted"
@@ -132,7 +132,7 @@ func edgeStyle(k edgeKind) string {
 }
 
 // WriteDOT writes the declared graph in Graphviz's language: solid edges are deps
-// and contents, dashed ones tools, dotted ones runtime.
+// and contents, dashed ones what runs, dotted ones runtime.
 func (g *Graph) WriteDOT(w io.Writer) error {
 	return draw.DOT(g.Declared(), w, draw.GraphAttribute("rankdir", "LR"))
 }

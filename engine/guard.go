@@ -163,7 +163,7 @@ func (x *execution) policy(ctx context.Context, n *Node) (*guard.Policy, error) 
 	p.Libraries, p.Foreign = map[string]bool{}, map[cache.Digest]string{}
 	for _, id := range n.Inputs {
 		input := x.graph.Nodes[id]
-		provides := slices.Contains(n.Sysroot, id) || slices.Contains(n.Libraries, id)
+		provides := slices.Contains(n.Sysroot, id) || slices.Contains(n.Libraries, id) || n.Stage.Native && input.guarded()
 		if input.Step == nil || !provides && input.Step.Seed == nil {
 			continue
 		}

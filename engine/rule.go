@@ -49,9 +49,10 @@ type Step struct {
 
 	Root     []Edge // layers of the root
 	Tools    []Edge // further layers of the root, with their runtime
-	Deps     []Edge // layers below /sysroot, with their deps and runtime
+	Deps     []Edge // layers below /sysroot, or in the root of a native stage, with their deps and runtime
 	Runtime  []Edge // what whoever uses the output needs besides
 	Contents []Edge // what an image or rootfs holds, with its runtime
+	Emulator []Edge // what runs the script's programs, if this machine cannot; at most one
 
 	Seed    *Seed  // for builtins unpack-debs and unpack-image
 	Guard   *Guard // what the output is checked for; nil: nothing
@@ -177,6 +178,10 @@ func (t *Target) common(step *Step, a *load.Attrs) {
 		step.Tools = t.EdgeList(t.Stage.Tools, t.Stage.Range)
 		step.Deps = t.EdgeList(t.Stage.Deps, t.Stage.Range)
 	}
+	if t.Stage.Native {
+		step.Linux32 = t.Platform.Arch == "i686" || t.Platform.Arch == "armv7"
+		step.Emulator = t.emulator()
+	}
 	step.Tools = append(step.Tools, t.Edges(a, "tools")...)
 	step.Deps = append(step.Deps, t.Edges(a, "deps")...)
 	step.Runtime = t.Edges(a, "runtime")
@@ -193,6 +198,19 @@ func (t *Target) common(step *Step, a *load.Attrs) {
 		}
 		step.Replaces = append(step.Replaces, Replace{Path: path, Reason: reason})
 	}
+}
+
+// emulator is what runs the script's programs, if this machine cannot.
+func (t *Target) emulator() []Edge {
+	switch {
+	case !t.resolver.Emulates(t.Config):
+		return nil
+	case t.Platform.Emulator == nil:
+		t.Errorf(t.Platform.Range, "stage %q runs programs of platform %q, which this machine cannot; name an emulator: emulator = { package = \"//qemu\", program = \"usr/bin/qemu-aarch64-static\" }",
+			t.Stage.Name, t.Platform.Name)
+		return nil
+	}
+	return []Edge{{Label: t.Platform.Emulator.Label, Range: t.Platform.Range}}
 }
 
 // patches is the package's patches, then those that the target adds.

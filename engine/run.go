@@ -74,6 +74,12 @@ func (r *run) sandboxSpec() (sandbox.Spec, error) {
 			spec.Mounts = append(spec.Mounts, sandbox.Mount{At: m.At, Lowers: lowers})
 		}
 	}
+	if e := a.Emulator; e != nil {
+		var err error
+		if spec.Emulator, err = r.emulator(r.node, r.graph.Find(e.Label).ID); err != nil {
+			return spec, err
+		}
+	}
 	script, err := r.Store.PutBytes(a.Script)
 	if err != nil {
 		return spec, err
@@ -308,6 +314,9 @@ func (r *run) keep(cause error) error {
 		for _, l := range m.Layers {
 			layers = append(layers, cache.Layer{Tar: l.Tar})
 		}
+	}
+	if r.action.Emulator != nil {
+		layers = append(layers, cache.Layer{Tar: r.action.Emulator.Tar})
 	}
 	if _, err := r.Store.KeepFailed(r.dir, r.node.Label, layers, r.inputs(r.node.ID)); err != nil {
 		return errors.Join(cause, err)

@@ -97,7 +97,7 @@ func drawing(e *engine.Engine, g *engine.Graph, patterns []string) (*diagram.Gra
 }
 
 var edgeKinds = map[string]diagram.Kind{
-	"contents": diagram.Contents, "deps": diagram.Deps, "tools": diagram.Tools, "root": diagram.Root, "runtime": diagram.Runtime,
+	"contents": diagram.Contents, "deps": diagram.Deps, "tools": diagram.Tools, "root": diagram.Root, "emulator": diagram.Root, "runtime": diagram.Runtime,
 }
 
 func nodeState(s engine.Standing) diagram.State {

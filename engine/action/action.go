@@ -25,6 +25,7 @@ type Action struct {
 	Env      map[string]string // the whole environment
 	Script   []byte            // /build/script
 	Mounts   []Mount
+	Emulator *Emulator // nil: the machine runs the script's programs itself
 	Files    []File
 	Drop     []string     // globs of paths that are not captured
 	Attrs    []cache.Attr // declared modes, owners and capabilities
@@ -42,6 +43,12 @@ type Mount struct {
 type Layer struct {
 	Tar   cache.Digest
 	Label string
+}
+
+// An Emulator is a program in a layer, which runs the programs of another machine.
+type Emulator struct {
+	Layer
+	Arch, Program string
 }
 
 // A File is a file that the sandbox shows read-only at a path.
@@ -95,6 +102,14 @@ func (a *Action) Fields(labels bool) []Field {
 			}
 			add(name, l.Tar.String())
 		}
+	}
+	if e := a.Emulator; e != nil {
+		name := "emulator"
+		if labels {
+			name += " " + e.Label
+		}
+		add(name, e.Tar.String())
+		add("emulator of "+e.Arch, e.Program)
 	}
 	files := append([]File(nil), a.Files...)
 	sort.Slice(files, func(i, j int) bool { return files[i].At < files[j].At })

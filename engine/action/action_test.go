@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write the golden files")
 
 func of(s string) cache.Digest { return cache.DigestOf([]byte(s)) }
 
-// example has something in every field.
+// example has something in every field but Builtin, Settings and Emulator.
 func example() *Action {
 	mode, uid := uint32(0o4755), 7
 	return &Action{
@@ -33,6 +33,12 @@ func example() *Action {
 	}
 }
 
+func emulated() *Action {
+	a := example()
+	a.Emulator = &Emulator{Layer: Layer{Tar: of("qemu"), Label: "//qemu@s:p"}, Arch: "riscv64", Program: "usr/bin/qemu"}
+	return a
+}
+
 func builtin() *Action {
 	return &Action{
 		Rule: "rootfs/1", Builtin: "rootfs", Exec: "arm64",
@@ -43,7 +49,7 @@ func builtin() *Action {
 
 // TestGoldenKeys: a change of these files builds everything again, everywhere.
 func TestGoldenKeys(t *testing.T) {
-	for name, a := range map[string]*Action{"script": example(), "builtin": builtin()} {
+	for name, a := range map[string]*Action{"script": example(), "emulated": emulated(), "builtin": builtin()} {
 		got := "key " + a.Key().String() + "\n" + string(a.Spec())
 		path := filepath.Join("testdata", name+".golden")
 		if *update {
@@ -63,7 +69,7 @@ func TestGoldenKeys(t *testing.T) {
 
 // TestEncoding compares the messages with those of the generated code.
 func TestEncoding(t *testing.T) {
-	m := example().Messages()
+	m := emulated().Messages()
 	var command repb.Command
 	var action repb.Action
 	if err := proto.Unmarshal(m.Command, &command); err != nil {
@@ -110,7 +116,7 @@ func TestEncoding(t *testing.T) {
 		}
 		names += string(rune('0'+len(folder.Files))) + ") "
 	}
-	if want := "script spec files(2) layers(4) "; names != want {
+	if want := "script spec files(2) layers(5) "; names != want {
 		t.Errorf("the input root holds %q, want %q", names, want)
 	}
 }

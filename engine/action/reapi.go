@@ -38,6 +38,9 @@ func (a *Action) Messages() Messages {
 			layers[l.Tar.Hex()+".tar"] = l.Tar
 		}
 	}
+	if a.Emulator != nil {
+		layers[a.Emulator.Tar.Hex()+".tar"] = a.Emulator.Tar
+	}
 	files := map[string]cache.Digest{}
 	for _, f := range a.Files {
 		files[f.Digest.Hex()] = f.Digest

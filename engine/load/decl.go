@@ -78,6 +78,7 @@ type Profile struct {
 // Its attributes are expressions over the platform, evaluated by Workspace.Stage.
 type Stage struct {
 	Name, Summary     string
+	Native            bool     // the root is the platform's own: its programs run the scripts, and deps lie in it
 	Root, Tools, Deps []string // labels, resolved at the node's platform
 	Vars              map[string]any
 	Env               map[string]string

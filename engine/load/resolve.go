@@ -44,13 +44,20 @@ func NewResolver(ws *Workspace, exec Exec) *Resolver {
 
 // Vars are the variables that expressions of the configuration see.
 func (r *Resolver) Vars(c Config) map[string]any {
+	exec := r.exec
+	if c.Stage.Native {
+		exec = Exec{Arch: c.Platform.Arch, Triplet: c.Platform.Triplet}
+	}
 	return map[string]any{
 		"name": c.Target.Package.Name, "version": c.Target.Package.Version, "target": c.Target.Name,
 		"profile": c.Profile.Name, "stage": c.Stage.Name,
 		"platform": platformVars(c.Platform),
-		"exec":     map[string]any{"arch": r.exec.Arch, "triplet": r.exec.Triplet},
+		"exec":     map[string]any{"arch": exec.Arch, "triplet": exec.Triplet},
 	}
 }
+
+// Emulates reports whether the configuration's scripts are the platform's programs, and this machine cannot run them.
+func (r *Resolver) Emulates(c Config) bool { return c.Stage.Native && !r.exec.Runs(c.Platform.Arch) }
 
 func platformVars(p *Platform) map[string]any {
 	vars := map[string]any{}
@@ -163,9 +170,9 @@ func (r *Resolver) stage(profile *Profile, p *Platform, name string) (*Stage, er
 		"exec": map[string]any{"arch": r.exec.Arch, "triplet": r.exec.Triplet},
 	})
 	l := &loader{}
-	a, blocks := l.content(declared.body, ctx, []string{"summary", "root", "tools", "deps", "vars", "env"}, hcl.BlockHeaderSchema{Type: "guard"})
+	a, blocks := l.content(declared.body, ctx, []string{"summary", "native", "root", "tools", "deps", "vars", "env"}, hcl.BlockHeaderSchema{Type: "guard"})
 	s := &Stage{
-		Name: name, Range: declared.Range, Summary: a.String("summary"),
+		Name: name, Range: declared.Range, Summary: a.String("summary"), Native: a.Bool("native"),
 		Root: a.Strings("root"), Tools: a.Strings("tools"), Deps: a.Strings("deps"), Env: a.StringMap("env"),
 	}
 	s.Vars, _ = a.Any("vars").(map[string]any)
