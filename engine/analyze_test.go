@@ -3,17 +3,19 @@ package engine
 import (
 	"fmt"
 	"testing"
+
+	"vfsb/engine/load"
 )
 
 // TestWhatEntersARoot: a root holds tools with their runtime, a sysroot deps with
-// their deps and runtime, an image contents with their runtime, and nothing else.
+// their deps and runtime, an image contents with their runtime, and nothing else. In a native stage the root holds it all.
 func TestWhatEntersARoot(t *testing.T) {
-	names := []string{"seed", "gcc", "libgmp", "bash", "ncurses", "headers", "terminfo", "image", "make"}
+	names := []string{"seed", "gcc", "libgmp", "bash", "ncurses", "headers", "terminfo", "image", "make", "perl", "qemu"}
 	id := map[string]int32{}
 	g := &Graph{}
 	for i, name := range names {
 		id[name] = int32(i)
-		g.Nodes = append(g.Nodes, &Node{ID: int32(i), Label: name, Step: &Step{}})
+		g.Nodes = append(g.Nodes, &Node{ID: int32(i), Label: name, Step: &Step{}, Config: load.Config{Stage: &load.Stage{Native: name == "perl"}}})
 	}
 	for _, e := range []struct {
 		from string
@@ -30,6 +32,9 @@ func TestWhatEntersARoot(t *testing.T) {
 		{"ncurses", runtimeEdge, "terminfo"},
 		{"ncurses", toolEdge, "make"},
 		{"image", contentEdge, "bash"},
+		{"perl", rootEdge, "bash"}, // in a native stage
+		{"perl", depEdge, "ncurses"},
+		{"perl", emulatorEdge, "qemu"},
 	} {
 		g.Nodes[id[e.from]].edges = append(g.Nodes[id[e.from]].edges, edge{kind: e.kind, to: id[e.to]})
 	}
@@ -41,13 +46,16 @@ func TestWhatEntersARoot(t *testing.T) {
 		}
 		return text
 	}
-	bash, image := g.Nodes[id["bash"]], g.Nodes[id["image"]]
+	bash, image, perl := g.Nodes[id["bash"]], g.Nodes[id["image"]], g.Nodes[id["perl"]]
 	for what, c := range map[string][2]string{
 		"bash's root":       {list(bash.Root), "seed gcc libgmp "},
 		"bash's sysroot":    {list(bash.Sysroot), "ncurses headers terminfo "},
 		"bash's inputs":     {list(bash.Inputs), "seed gcc libgmp ncurses headers terminfo "},
+		"perl's root":       {list(perl.Root), "bash ncurses terminfo headers "},
+		"perl's sysroot":    {list(perl.Sysroot), ""},
+		"perl's inputs":     {list(perl.Inputs), "bash ncurses headers terminfo qemu "},
 		"image's contents":  {list(image.Contents), "bash ncurses terminfo "},
-		"make's dependents": {list(g.Dependents(id["libgmp"])), "bash image "},
+		"make's dependents": {list(g.Dependents(id["libgmp"])), "bash image perl "},
 	} {
 		if c[0] != c[1] {
 			t.Errorf("%s: %q, want %q", what, c[0], c[1])
