@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"vfsb/engine/load"
 )
 
 // layered is a graph of n nodes in layers of about sqrt(n), like packages: each needs
@@ -322,7 +324,7 @@ func TestCyclesAreAllReported(t *testing.T) {
 	// 0 <-> 1, 2 -> 3 -> 4 -> 2, 5 -> 5, 6 -> 0
 	g := &Graph{}
 	for id := range 7 {
-		g.Nodes = append(g.Nodes, &Node{ID: int32(id), Label: fmt.Sprintf("//n%d", id)})
+		g.Nodes = append(g.Nodes, &Node{ID: int32(id), Label: fmt.Sprintf("//n%d", id), Config: load.Config{Stage: &load.Stage{}}})
 	}
 	for _, e := range [][2]int32{{0, 1}, {1, 0}, {2, 3}, {3, 4}, {4, 2}, {5, 5}, {6, 0}} {
 		g.Nodes[e[0]].edges = append(g.Nodes[e[0]].edges, edge{kind: depEdge, to: e[1]})
