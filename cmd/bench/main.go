@@ -82,7 +82,9 @@ func (m *meter) measure(workloads []string) (err error) {
 	}
 	if m.vfsb == "" {
 		m.vfsb = filepath.Join(m.dir, "vfsb")
-		if out, err := exec.Command("go", "build", "-o", m.vfsb, "vfsb/cmd/vfsb").CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-o", m.vfsb, "vfsb/cmd/vfsb")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as README says
+		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build: %w\n%s", err, out)
 		}
 	}
