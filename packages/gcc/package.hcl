@@ -2,7 +2,7 @@ package "gcc" {
   summary  = "Compilers for C and C++, with their libraries"
   version  = "14.2.0"
   license  = "GPL-3.0-or-later WITH GCC-exception-3.1"
-  profiles = ["musl"]
+  profiles = ["gnu", "musl"]
 
   source {
     url    = "https://ftp.gnu.org/gnu/gcc/gcc-${version}/gcc-${version}.tar.xz"
@@ -19,6 +19,7 @@ package "gcc" {
   # are steps of their own.
   script "cross" {
     stage  = "cross_tools"
+    env    = { LDFLAGS = profile == "gnu" ? "-s -static" : "-s" }
     tools  = ["//binutils/cross", "//gmp@cross_tools", "//mpfr@cross_tools", "//mpc@cross_tools"]
     script = "cross.sh.j2"
   }
@@ -26,22 +27,26 @@ package "gcc" {
   script "libgcc" {
     bootstrap = true
     tools     = ["//binutils/cross", "//gcc/cross"]
-    deps      = ["//linux-headers", "//musl/headers"]
+    deps      = ["//linux-headers", profile == "gnu" ? "//glibc/headers" : "//musl/headers"]
     script    = "libgcc.sh.j2"
     # For riscv64 it brings start files that the C library has too.
-    drop  = platform.arch == "riscv64" ? ["usr/lib/crti.o", "usr/lib/crtn.o"] : []
-    allow = [{ path = "usr/lib/libgcc_s.so.1", value = "libc.so", reason = "musl is built after it, with it" }]
+    drop = platform.arch == "riscv64" ? ["usr/${platform.lib}/crti.o", "usr/${platform.lib}/crtn.o"] : []
+    allow = [{
+      path   = "usr/${platform.lib}/libgcc_s.so.1",
+      value  = profile == "gnu" ? "libc.so.6" : "libc.so",
+      reason = "the C library is built after it, with it"
+    }]
   }
 
   script "libstdcxx" {
     script  = "libstdcxx.sh.j2"
-    runtime = ["//gcc/libgcc", "//musl"]
+    runtime = ["//gcc/libgcc", profile == "gnu" ? "//glibc" : "//musl"]
   }
 
   # Compiled quickly rather than well, as the cross compiler is.
   script {
     deps    = ["//gcc/libstdcxx", "//gmp", "//mpfr", "//mpc"]
-    runtime = ["//binutils", "//gcc/libstdcxx", "//linux-headers", "//musl/headers"]
+    runtime = concat(["//binutils", "//gcc/libstdcxx", "//linux-headers"], profile == "gnu" ? ["//glibc/headers"] : ["//musl/headers"])
     script  = "native.sh.j2"
     env = {
       CFLAGS             = "-O1 -g0 -ffile-prefix-map=/build=."
