@@ -43,6 +43,20 @@ package "gcc" {
     runtime = ["//gcc/libgcc", profile == "gnu" ? "//glibc" : "//musl"]
   }
 
+  script "libatomic" {
+    profiles = ["gnu"]
+    script   = "library.sh.j2"
+    vars     = { library = "libatomic" }
+    runtime  = ["//glibc"]
+  }
+
+  script "libgomp" {
+    profiles = ["gnu"]
+    script   = "library.sh.j2"
+    vars     = { library = "libgomp" }
+    runtime  = ["//glibc"]
+  }
+
   # Compiled quickly rather than well, as the cross compiler is.
   script {
     deps    = ["//gcc/libstdcxx", "//gmp", "//mpfr", "//mpc"]

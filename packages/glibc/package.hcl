@@ -28,5 +28,15 @@ package "glibc" {
     tools     = ["//binutils/cross", "//gcc/cross", "//python/host"]
     deps      = ["//glibc/headers", "//gcc/libgcc"]
     script    = "glibc.sh.j2"
+    drop      = ["var/**"]
+  }
+
+  # The locales that every system has. They are the same for all platforms, whose byte order is one: they are made once, by
+  # the library of the platform that runs here.
+  script "locales" {
+    bootstrap = true
+    sources   = []
+    deps      = ["//glibc:${exec.arch}"]
+    script    = "locales.sh.j2"
   }
 }

@@ -41,7 +41,7 @@ profile "gnu" {
   # machine's, so that configure never takes it for the machine and never runs what it compiled.
   stage "tools" {
     root  = ["//seed"]
-    tools = ["//binutils/cross", "//gcc/cross"]
+    tools = ["//binutils/cross", "//gcc/cross", "//pkgconf/cross"]
     deps  = ["//linux-headers", "//gcc/libgcc", "//glibc"]
     vars = {
       prefix    = "/usr"
@@ -56,6 +56,7 @@ profile "gnu" {
       LD               = "${platform.triplet}-ld"
       NM               = "${platform.triplet}-nm"
       OBJDUMP          = "${platform.triplet}-objdump"
+      PKG_CONFIG       = "${platform.triplet}-pkg-config"
       RANLIB           = "${platform.triplet}-ranlib"
       READELF          = "${platform.triplet}-readelf"
       STRIP            = "${platform.triplet}-strip"
