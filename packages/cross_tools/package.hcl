@@ -5,7 +5,7 @@ package "cross_tools" {
   group {
     members = [
       "//binutils/cross", "//gcc/cross", "//pkgconf/cross",
-      "//linux-headers", "//glibc/headers", "//gcc/libgcc", "//glibc", "//gcc/libstdcxx", "//gcc/libatomic", "//gcc/libgomp",
+      "//linux-headers", "//glibc/headers", "//gcc/libgcc", "//glibc", "//gcc/libgcc_s", "//gcc/libstdcxx", "//gcc/libatomic", "//gcc/libgomp",
     ]
   }
 }

@@ -31,16 +31,30 @@ package "gcc" {
     script    = "libgcc.sh.j2"
     # For riscv64 it brings start files that the C library has too.
     drop = platform.arch == "riscv64" ? ["usr/${platform.lib}/crti.o", "usr/${platform.lib}/crtn.o"] : []
-    allow = [{
-      path   = "usr/${platform.lib}/libgcc_s.so.1",
-      value  = profile == "gnu" ? "libc.so.6" : "libc.so",
-      reason = "the C library is built after it, with it"
-    }]
+    allow = profile == "gnu" ? [] : [{ path = "usr/lib/libgcc_s.so.1", value = "libc.so", reason = "musl is built after it, with it" }]
+  }
+
+  # The shared one in profile gnu, for which symbols have versions.
+  script "libgcc_s" {
+    profiles  = ["gnu"]
+    bootstrap = true
+    sources   = []
+    tools     = ["//binutils/cross", "//gcc/cross"]
+    deps      = ["//gcc/libgcc", "//glibc"]
+    runtime   = ["//glibc"]
+    script    = <<-SH
+      cd /sysroot{{ stage.libdir }}
+      mkdir -p /out{{ stage.libdir }}
+      $CC -shared -nodefaultlibs -nostartfiles $LDFLAGS -Wl,--soname=libgcc_s.so.1 -Wl,--version-script=libgcc_pic.map \
+        -o /out{{ stage.libdir }}/libgcc_s.so.1 -Wl,--whole-archive libgcc_pic.a -Wl,--no-whole-archive libgcc.a -lc
+      # What is hidden in the shared library is in the static one.
+      echo 'GROUP ( libgcc_s.so.1 -lgcc )' > /out{{ stage.libdir }}/libgcc_s.so
+    SH
   }
 
   script "libstdcxx" {
     script  = "libstdcxx.sh.j2"
-    runtime = ["//gcc/libgcc", profile == "gnu" ? "//glibc" : "//musl"]
+    runtime = profile == "gnu" ? ["//gcc/libgcc_s"] : ["//gcc/libgcc", "//musl"]
   }
 
   script "libatomic" {
@@ -60,7 +74,7 @@ package "gcc" {
   # Compiled quickly rather than well, as the cross compiler is.
   script {
     deps    = ["//gcc/libstdcxx", "//gmp", "//mpfr", "//mpc"]
-    runtime = concat(["//binutils", "//gcc/libstdcxx", "//linux-headers"], profile == "gnu" ? ["//glibc/headers"] : ["//musl/headers"])
+    runtime = concat(["//binutils", "//gcc/libstdcxx", "//linux-headers"], profile == "gnu" ? ["//gcc/libgcc", "//glibc/headers"] : ["//musl/headers"])
     script  = "native.sh.j2"
     env = {
       CFLAGS             = "-O1 -g0 -ffile-prefix-map=/build=."

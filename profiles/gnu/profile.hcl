@@ -42,7 +42,7 @@ profile "gnu" {
   stage "tools" {
     root  = ["//seed"]
     tools = ["//binutils/cross", "//gcc/cross", "//pkgconf/cross"]
-    deps  = ["//linux-headers", "//gcc/libgcc", "//glibc"]
+    deps  = ["//linux-headers", "//gcc/libgcc_s", "//glibc"]
     vars = {
       prefix    = "/usr"
       libdir    = "/usr/${platform.lib}"
