@@ -34,7 +34,9 @@ func TestMain(m *testing.M) {
 // TestEveryPackage loads, analyzes and renders every package for every platform:
 // wrong labels, attributes, templates and shell syntax all fail here.
 func TestEveryPackage(t *testing.T) {
-	for _, platform := range []string{"amd64-seed", "arm64-seed", "amd64-musl", "arm64-musl", "riscv64-musl"} {
+	for _, platform := range []string{
+		"amd64-seed", "arm64-seed", "amd64-musl", "arm64-musl", "riscv64-musl", "amd64", "arm64", "riscv64", "i686", "armv7",
+	} {
 		out, err := exec.Command(vfsb, "--store", t.TempDir(), "query", "--deps", "//...:"+platform).CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", platform, err, out)

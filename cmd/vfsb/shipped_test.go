@@ -65,7 +65,7 @@ func TestShippedKeys(t *testing.T) {
 		t.Helper()
 		a := &app{directory: directory, store: store, origin: source.Auto, offline: true}
 		err := a.with(func(e *engine.Engine) error {
-			g, err := a.graph(e, []string{"//...:{amd64-seed,amd64-musl,arm64-musl,riscv64-musl}"})
+			g, err := a.graph(e, []string{"//...:{amd64-seed,amd64-musl,arm64-musl,riscv64-musl,amd64,arm64,riscv64,i686,armv7}"})
 			if err != nil {
 				return err
 			}

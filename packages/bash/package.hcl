@@ -16,7 +16,7 @@ package "bash" {
   autotools {
     deps    = ["//ncurses"]
     runtime = ["//ncurses"]
-    drop    = ["usr/lib/bash/Makefile.*"] # for more commands of the kind: they lead to the build folder
+    drop    = ["usr/${platform.lib}/bash/Makefile.*"] # for more commands of the kind: they lead to the build folder
 
     # What follows the options says what is true of every Linux: configure would have to run programs to learn it,
     # or look at the folders of the machine that it runs on.

@@ -13,9 +13,11 @@ package "binutils" {
     }
   }
 
+  # Where a root without the seed may hold them, the cross tools bring their C library along.
   autotools "cross" {
     stage    = "cross_tools"
-    profiles = ["musl"]
+    env      = { LDFLAGS = profile == "gnu" ? "-s --static" : "-s" } # not -static, which libtool keeps to itself
+    profiles = ["gnu", "musl"]
     configure = [
       "--target=${platform.triplet}", "--with-sysroot=/sysroot",
       "--disable-gdb", "--disable-gold", "--disable-gprof", "--disable-gprofng", "--disable-multilib", "--disable-nls",
@@ -29,7 +31,7 @@ package "binutils" {
   }
 
   autotools {
-    profiles = ["musl"]
+    profiles = ["gnu", "musl"]
     configure = [
       "--disable-gdb", "--disable-gold", "--disable-gprof", "--disable-gprofng", "--disable-multilib", "--disable-nls",
       "--disable-plugins", "--disable-shared", "--disable-werror",
@@ -39,6 +41,6 @@ package "binutils" {
     make    = ["MAKEINFO=true"]
     install = ["MAKEINFO=true", "install"]
     # The programs lie in usr/bin; their second names, and the libraries that they were made of, serve nobody.
-    drop = ["usr/include/**", "usr/lib/*.a", "usr/lib/bfd-plugins/**", "usr/share/**", "usr/${platform.triplet}/bin/**"]
+    drop = ["usr/include/**", "usr/${platform.lib}/*.a", "usr/${platform.lib}/bfd-plugins/**", "usr/share/**", "usr/${platform.triplet}/bin/**"]
   }
 }

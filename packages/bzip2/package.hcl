@@ -16,14 +16,14 @@ package "bzip2" {
       make "${settings[@]}" libbz2.a bzip2 bzip2recover
       make "${settings[@]}" -f Makefile-libbz2_so
       cd /out
-      mkdir -p usr/bin usr/include usr/lib usr/share/man/man1
+      mkdir -p usr/bin usr/include usr/{{ platform.lib }} usr/share/man/man1
       install -m 755 /build/src/{bzip2,bzip2recover,bzdiff,bzgrep,bzmore} usr/bin
       install -m 644 /build/src/bzlib.h usr/include
-      install -m 644 /build/src/libbz2.a usr/lib
-      install -m 755 /build/src/libbz2.so.{{ version }} usr/lib
+      install -m 644 /build/src/libbz2.a usr/{{ platform.lib }}
+      install -m 755 /build/src/libbz2.so.{{ version }} usr/{{ platform.lib }}
       install -m 644 /build/src/*.1 usr/share/man/man1
-      ln -s libbz2.so.{{ version }} usr/lib/libbz2.so.1.0
-      ln -s libbz2.so.1.0 usr/lib/libbz2.so
+      ln -s libbz2.so.{{ version }} usr/{{ platform.lib }}/libbz2.so.1.0
+      ln -s libbz2.so.1.0 usr/{{ platform.lib }}/libbz2.so
       ln -s bzip2 usr/bin/bunzip2
       ln -s bzip2 usr/bin/bzcat
       ln -s bzdiff usr/bin/bzcmp

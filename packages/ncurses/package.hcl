@@ -15,7 +15,8 @@ package "ncurses" {
   # The compiler of descriptions, to run here: it must be of the same version.
   autotools "tic" {
     stage    = "cross_tools"
-    profiles = ["musl"]
+    profiles = ["gnu", "musl"]
+    env      = { LDFLAGS = profile == "gnu" ? "-s -static" : "-s" }
     configure = [
       "--disable-widec", "--with-normal", "--without-ada", "--without-cxx", "--without-cxx-binding", "--without-debug",
       "--without-manpages", "--without-shared", "--without-tests",
@@ -30,10 +31,10 @@ package "ncurses" {
 
   # The names of the libraries carry no w, although characters may be wide.
   autotools {
-    tools = profile == "musl" ? ["//ncurses/tic"] : []
+    tools = profile == "seed" ? [] : ["//ncurses/tic"]
     configure = [
       "--disable-lib-suffixes", "--disable-stripping", "--enable-mixed-case", "--enable-overwrite", "--enable-pc-files", "--enable-widec",
-      "--with-build-cc=gcc", "--with-default-terminfo-dir=/usr/share/terminfo", "--with-pkg-config-libdir=/usr/lib/pkgconfig",
+      "--with-build-cc=gcc", "--with-default-terminfo-dir=/usr/share/terminfo", "--with-pkg-config-libdir=/usr/${platform.lib}/pkgconfig",
       "--with-shared", "--with-termlib", "--without-ada", "--without-cxx", "--without-cxx-binding", "--without-debug",
       "--without-manpages", "--without-normal", "--without-tests",
     ]

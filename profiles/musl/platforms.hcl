@@ -6,7 +6,7 @@ platform "amd64-musl" {
   machine     = "x86_64"
   emulator    = { package = "//qemu", program = "usr/bin/qemu-x86_64-static" }
   kernel_arch = "x86"
-  vars        = { gcc = ["--with-arch=x86-64"] }
+  vars        = { lib = "lib", gcc = ["--with-arch=x86-64"] }
 }
 
 platform "arm64-musl" {
@@ -17,7 +17,7 @@ platform "arm64-musl" {
   machine     = "aarch64"
   emulator    = { package = "//qemu", program = "usr/bin/qemu-aarch64-static" }
   kernel_arch = "arm64"
-  vars        = { gcc = ["--with-arch=armv8-a"] }
+  vars        = { lib = "lib", gcc = ["--with-arch=armv8-a"] }
 }
 
 platform "riscv64-musl" {
@@ -28,5 +28,5 @@ platform "riscv64-musl" {
   machine     = "riscv64"
   emulator    = { package = "//qemu", program = "usr/bin/qemu-riscv64-static" }
   kernel_arch = "riscv"
-  vars        = { gcc = ["--with-arch=rv64gc", "--with-abi=lp64d"] }
+  vars        = { lib = "lib", gcc = ["--with-arch=rv64gc", "--with-abi=lp64d"] }
 }

@@ -8,6 +8,7 @@ profile "musl" {
     root = ["//seed"]
     vars = {
       prefix = "/cross"
+      libdir = "/cross/lib"
       host   = exec.triplet
     }
     env = {
@@ -27,6 +28,7 @@ profile "musl" {
     deps  = ["//linux-headers", "//gcc/libgcc", "//musl"]
     vars = {
       prefix = "/usr"
+      libdir = "/usr/lib"
       host   = platform.triplet
     }
     env = {

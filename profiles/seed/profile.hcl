@@ -7,6 +7,7 @@ profile "seed" {
     root = platform.arch == exec.arch ? ["//seed"] : ["//seed", "//seed/${platform.arch}"]
     vars = {
       prefix = "/usr"
+      libdir = "/usr/lib"
       host   = platform.arch == exec.arch ? exec.triplet : platform.triplet
     }
     env = merge({
@@ -50,6 +51,7 @@ platform "amd64-seed" {
   kernel_arch = "x86"
   emulator    = { package = "//qemu", program = "usr/bin/qemu-x86_64-static" }
   vars = {
+    lib          = "lib"
     debian       = "12.2.0-14+deb12u1"
     interpreter  = "/lib64/ld-linux-x86-64.so.2"
     library_path = ["/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu"]
@@ -66,6 +68,7 @@ platform "arm64-seed" {
   emulator    = { package = "//qemu", program = "usr/bin/qemu-aarch64-static" }
   # The cross compiler and its libraries are packages of their own, with a revision and a folder of their own.
   vars = {
+    lib          = "lib"
     debian       = "12.2.0-14"
     interpreter  = "/lib/ld-linux-aarch64.so.1"
     library_path = ["/usr/lib", "/usr/aarch64-linux-gnu/lib"]
