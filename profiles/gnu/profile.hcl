@@ -79,4 +79,41 @@ profile "gnu" {
       }
     }
   }
+
+  # What does not cross-compile well is built by the platform's own programs in the platform's own root, under QEMU where
+  # this machine cannot run them.
+  stage "mchroot" {
+    native = true
+    root = [
+      "//stage1/base", "//glibc", "//bash", "//binutils", "//bzip2", "//coreutils", "//diffutils", "//findutils", "//gawk", "//gcc",
+      "//grep", "//gzip", "//m4", "//make", "//patch", "//pkgconf", "//sed", "//tar", "//xz",
+    ]
+    vars = {
+      prefix    = "/usr"
+      libdir    = "/usr/${platform.lib}"
+      host      = platform.triplet
+      configure = ["--libdir=/usr/${platform.lib}"]
+    }
+    env = {
+      CC         = "gcc"
+      CXX        = "g++"
+      AR         = "ar"
+      LD         = "ld"
+      NM         = "nm"
+      OBJDUMP    = "objdump"
+      PKG_CONFIG = "pkg-config"
+      RANLIB     = "ranlib"
+      READELF    = "readelf"
+      STRIP      = "strip"
+      CFLAGS     = "-O2"
+      CXXFLAGS   = "-O2"
+      LDFLAGS    = "-Wl,-s"
+    }
+    guard {
+      compiler     = "GCC: (vfsb) 14.2.0"
+      interpreter  = platform.loader
+      library_path = ["/usr/${platform.lib}"]
+      forbidden    = { "/cross" = "the cross tools" }
+    }
+  }
 }
