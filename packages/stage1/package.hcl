@@ -56,6 +56,7 @@ package "stage1" {
       "//gcc/libatomic", "//gcc/libgomp", "//grep", "//gzip", "//linux-headers", "//m4", "//make", "//ncurses", "//patch",
       "//pkgconf", "//sed", "//tar", "//xz", "//zlib",
     ]
+    exclude = ["usr/${platform.lib}/libgcc_pic.*"] # of which libgcc_s was made
   }
 
   group {
