@@ -14,7 +14,7 @@ import (
 func buildVerb(app *app) *cobra.Command {
 	var o engine.Options
 	var asJSON, noKeep bool
-	var progress, traceFile string
+	var progress, traceFile, pull string
 	cmd := &cobra.Command{
 		Use:   "build LABEL…",
 		Short: "Build what the labels name, and everything that it needs",
@@ -23,6 +23,10 @@ func buildVerb(app *app) *cobra.Command {
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: app.completeLabels,
 		RunE: func(cmd *cobra.Command, labels []string) error {
+			var err error
+			if o.Pull, err = parsePull(pull); err != nil {
+				return err
+			}
 			return app.with(func(e *engine.Engine) error {
 				g, err := app.graph(e, labels)
 				if err != nil {
@@ -69,6 +73,7 @@ func buildVerb(app *app) *cobra.Command {
 	f.BoolVar(&o.Force, "force", false, "build the named nodes even if their results are known")
 	f.BoolVar(&noKeep, "no-keep-failed", false, "do not keep a failed node's folder for vfsb shell --failed")
 	f.DurationVar(&o.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
+	f.StringVar(&pull, "pull", string(engine.PullNeeded), "layers from remote caches: all, needed (what runs needs, and what is asked for) or none (what runs needs)")
 	f.StringVar(&o.Out, "out", "", "`DIR` for artifacts (default: out in the workspace)")
 	f.StringVar(&traceFile, "trace", "", "write what ran when to `FILE`, for ui.perfetto.dev or about:tracing")
 	f.BoolVar(&asJSON, "json", false, "print an event a line on standard output")
