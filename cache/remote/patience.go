@@ -35,16 +35,24 @@ var (
 	errOnce = errors.New("failed")
 	// errAgain: the bytes were wrong, and where they were resumed the server may be to blame.
 	errAgain = errors.New("the server does not resume as it should")
-	// ErrGaveUp is what the errors of all calls wrap while a cache is left alone. It is no news.
-	ErrGaveUp = fmt.Errorf("%w: the cache does not answer", cache.ErrNotFound)
+	// ErrGaveUp is what the errors of all calls wrap while a cache is left alone.
+	ErrGaveUp = errors.New("the cache fails, and is left alone for a while")
 
 	errStalled = errors.New("no byte moved for too long")
 	errSlow    = errors.New("it is too slow")
 )
 
+// A FailedError is a failure that a build need not hear of: to it the cache does not have what was asked for. It counts
+// as cache.ErrNotFound.
+type FailedError struct{ Err error }
+
+func (e *FailedError) Error() string        { return e.Err.Error() }
+func (e *FailedError) Unwrap() error        { return e.Err }
+func (e *FailedError) Is(target error) bool { return target == cache.ErrNotFound }
+
 // A breaker keeps a cache that fails from being asked again and again.
 type breaker struct {
-	after string // what its opening means, for people
+	cache, after string // whose it is, and what its opening means, for people
 
 	mu       sync.Mutex
 	failures int // in a row
@@ -58,7 +66,7 @@ func (b *breaker) open() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.refused || time.Now().Before(b.until) {
-		return ErrGaveUp
+		return &FailedError{ErrGaveUp}
 	}
 	return nil
 }
@@ -74,30 +82,30 @@ func (b *breaker) failed(err error, p patience) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.refused || time.Now().Before(b.until) { // what was under way when it opened
-		return ErrGaveUp
+		return &FailedError{ErrGaveUp}
 	}
 	b.failures++
 	b.refused = errors.Is(err, errRefused)
 	if !b.refused && b.failures < p.failures {
-		return fmt.Errorf("%w: %w", cache.ErrNotFound, err)
+		return &FailedError{err}
 	}
 	first := b.pauses == 0
 	b.until = time.Now().Add(p.pause << min(b.pauses, 4))
 	b.pauses++
 	b.failures = p.failures - 1 // after the pause one failure is enough
 	if !first {
-		return ErrGaveUp
+		return &FailedError{ErrGaveUp}
 	}
-	return &GaveUpError{After: b.after, Err: err}
+	return &GaveUpError{fmt.Sprintf("cache %s: %v; %s", b.cache, err, b.after), err}
 }
 
 // A GaveUpError says, once, that a cache is left alone, and why.
 type GaveUpError struct {
-	After string
-	Err   error
+	text string
+	Err  error
 }
 
-func (e *GaveUpError) Error() string { return fmt.Sprintf("%v; %s", e.Err, e.After) }
+func (e *GaveUpError) Error() string { return e.text }
 func (e *GaveUpError) Unwrap() error { return e.Err }
 
 // try makes a call that carries little.
@@ -143,7 +151,9 @@ func (c *Cache) repeat(ctx context.Context, b *breaker, call func(context.Contex
 		var local *localError
 		switch cause := context.Cause(ctx); {
 		case err == nil || errors.Is(err, cache.ErrNotFound):
-			b.succeeded()
+			if b != &c.pushing { // a cache that is full still answers: only a whole push counts
+				b.succeeded()
+			}
 			return err
 		case errors.As(err, &doubt):
 			b.succeeded()

@@ -225,9 +225,18 @@ func (b *reapi) writeSmall(ctx context.Context, blobs [][]byte) error {
 		return err
 	}
 	for len(blobs) > 0 {
+		if first := blobs[0]; len(first) > can.batch {
+			u := &upload{digest: cache.DigestOf(first), moved: func(int) {}}
+			u.source = func(w io.Writer) error { _, err := w.Write(first); return err }
+			if err := b.write(ctx, u); err != nil {
+				return err
+			}
+			blobs = blobs[1:]
+			continue
+		}
 		ask := &repb.BatchUpdateBlobsRequest{InstanceName: b.instance, DigestFunction: repb.DigestFunction_SHA256}
 		size := 0
-		for len(blobs) > 0 && (size == 0 || size+len(blobs[0]) <= can.batch) {
+		for len(blobs) > 0 && size+len(blobs[0]) <= can.batch {
 			ask.Requests = append(ask.Requests, &repb.BatchUpdateBlobsRequest_Request{Digest: toProto(cache.DigestOf(blobs[0])), Data: blobs[0]})
 			size += len(blobs[0])
 			blobs = blobs[1:]

@@ -98,7 +98,9 @@ func Open(o Options) (*Cache, error) {
 		o.patience = usualPatience
 	}
 	c := &Cache{Options: o, name: u.String(), told: map[string]bool{}}
-	c.asking.after, c.pulling.after, c.pushing.after = "going on without it", "pulling nothing more from it", "pushing nothing more to it"
+	c.asking = breaker{cache: c.name, after: "going on without it"}
+	c.pulling = breaker{cache: c.name, after: "pulling nothing more from it"}
+	c.pushing = breaker{cache: c.name, after: "pushing nothing more to it"}
 	switch u.Scheme {
 	case "grpc", "grpcs":
 		c.backend, err = dialREAPI(u, o)
@@ -224,7 +226,11 @@ func (c *Cache) Push(ctx context.Context, key cache.Digest, r cache.Result, text
 	if err != nil {
 		return err
 	}
-	return c.try(ctx, &c.pushing, func(ctx context.Context) error { return c.backend.putResult(ctx, key, encoded) })
+	err = c.try(ctx, &c.pushing, func(ctx context.Context) error { return c.backend.putResult(ctx, key, encoded) })
+	if err == nil {
+		c.pushing.succeeded()
+	}
+	return err
 }
 
 func (c *Cache) copyBlob(w io.Writer, d cache.Digest) error {

@@ -111,12 +111,13 @@ func (a *app) shares(list []engine.Share, done, unknown string) error {
 	failed := false
 	for _, s := range list {
 		what, detail := done, ""
+		var broken *remote.FailedError
 		switch {
 		case !s.Known:
 			what = unknown
 		case errors.Is(s.Err, remote.ErrGaveUp):
-			what = "not tried"
-		case errors.Is(s.Err, cache.ErrNotFound):
+			what, failed = "not tried", true
+		case errors.Is(s.Err, cache.ErrNotFound) && !errors.As(s.Err, &broken):
 			what = "missing there"
 		case s.Err != nil:
 			what, detail, failed = "FAILED", ": "+printableLines(s.Err.Error()), true
