@@ -199,7 +199,7 @@ type nodeState struct {
 	pulled    bool // result comes from a remote cache
 
 	presence sync.Mutex // held while the layer is made present
-	gone     bool       // no remote cache has the layer
+	unpulled error      // why the layer could not be pulled
 }
 
 func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
@@ -262,7 +262,7 @@ func (x *execution) emit(ev Event) {
 	if ev.Event == EventFinished {
 		x.summary.Count[ev.Status]++
 		if ev.Rebuilt {
-			x.summary.Count[Cached]--
+			x.summary.Count[x.nodes[x.graph.Find(ev.Label).ID].status()]--
 		}
 		x.summary.CPU += ev.CPU
 	}

@@ -127,7 +127,11 @@ func (x *execution) present(ctx context.Context, id int32) error {
 		return context.Cause(ctx)
 	}
 	before := st.result.Layer
-	x.emit(Event{Event: EventWarning, Label: n.Label, Message: "its layer is gone from the store and is built again"})
+	message := "its layer is gone from the store and is built again"
+	if st.unpulled != nil {
+		message = "its layer cannot be pulled and is built again: " + st.unpulled.Error()
+	}
+	x.emit(Event{Event: EventWarning, Label: n.Label, Message: message})
 	if err := x.prepare(ctx, id); err != nil {
 		return err
 	}

@@ -109,7 +109,9 @@ func (x *execution) Ask(ctx context.Context, id int32) (bool, error) {
 	}
 	x.known(id, st.result, st.status())
 	if x.Pull == PullAll && !x.DryRun {
-		x.pull(ctx, []int32{id})
+		if x.pull(ctx, []int32{id}); st.unpulled != nil {
+			x.warn(ctx, n.Label, st.unpulled)
+		}
 	}
 	return true, ctx.Err()
 }
@@ -144,27 +146,21 @@ func (x *execution) pull(ctx context.Context, ids []int32) {
 	group.Wait()
 }
 
-// pullLayer brings in the node's layer, and reports whether the store has it. It asks once in a build. The caller holds
-// the node's presence.
+// pullLayer brings in the node's layer, and reports whether the store has it. It asks once in a build, and notes why it
+// asked in vain. The caller holds the node's presence.
 func (x *execution) pullLayer(ctx context.Context, id int32) bool {
-	label, st := x.graph.Nodes[id].Label, &x.nodes[id]
-	for _, r := range x.Remotes {
-		if st.gone || x.Store.HasLayer(st.result.Layer) {
-			break
-		}
-		x.pulls <- struct{}{}
-		err := r.PullLayer(ctx, st.result.Layer)
-		<-x.pulls
-		if ctx.Err() != nil {
-			return false
-		}
-		if err != nil {
-			x.warn(ctx, label, err)
+	st := &x.nodes[id]
+	if st.unpulled == nil && !x.Store.HasLayer(st.result.Layer) {
+		for _, r := range x.Remotes {
+			x.pulls <- struct{}{}
+			st.unpulled = r.PullLayer(ctx, st.result.Layer)
+			<-x.pulls
+			if st.unpulled == nil || ctx.Err() != nil {
+				break
+			}
 		}
 	}
-	ok := x.Store.HasLayer(st.result.Layer)
-	st.gone = !ok
-	return ok
+	return x.Store.HasLayer(st.result.Layer)
 }
 
 // PullBlob brings a blob into the store, if a remote cache has it.

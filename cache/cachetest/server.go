@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,6 +50,8 @@ type Server struct {
 	Fault func(call string) error
 	// Cut, if it returns a number that is not negative, ends the connection after so many bytes of a blob.
 	Cut func(call string) int
+	// Down: it answers nothing but that it is down. It may be set while the server runs, as nothing else may.
+	Down atomic.Bool
 	// Chunk is called before each piece of a blob that is read.
 	Chunk func()
 
@@ -171,6 +174,9 @@ func (s *Server) enter(ctx context.Context, method string) error {
 	}
 	if got := strings.Join(md.Get("authorization"), ","); s.Authorization != "" && got != s.Authorization {
 		return status.Error(codes.Unauthenticated, "who are you?")
+	}
+	if s.Down.Load() {
+		return status.Error(codes.Unavailable, "down for today")
 	}
 	if s.Fault != nil {
 		return s.Fault(name)

@@ -102,7 +102,7 @@ func (b *plainHTTP) do(ctx context.Context, method, name string, body io.Reader,
 		err := fmt.Errorf("it answers %s to %s", answer.Status, method)
 		switch {
 		case code == http.StatusNotFound || code == http.StatusGone:
-			return nil, fmt.Errorf("%w: %w", cache.ErrNotFound, err)
+			return nil, errMissing
 		case code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusMethodNotAllowed:
 			return nil, fmt.Errorf("%w: %w", errRefused, err)
 		case code < 500 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout:

@@ -42,6 +42,14 @@ var (
 	errSlow    = errors.New("it is too slow")
 )
 
+// errMissing is the answer of a cache that does not have something.
+var errMissing error = missingError{}
+
+type missingError struct{}
+
+func (missingError) Error() string        { return "the cache does not have it" }
+func (missingError) Is(target error) bool { return target == cache.ErrNotFound }
+
 // A FailedError is a failure that a build need not hear of: to it the cache does not have what was asked for. It counts
 // as cache.ErrNotFound.
 type FailedError struct{ Err error }

@@ -118,7 +118,7 @@ func statusError(s *status.Status) error {
 	case codes.OK:
 		return nil
 	case codes.NotFound:
-		return fmt.Errorf("%w: %s", cache.ErrNotFound, text)
+		return errMissing
 	case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
 		return fmt.Errorf("%w: %s: %s", errRefused, s.Code(), text)
 	case codes.InvalidArgument, codes.FailedPrecondition, codes.OutOfRange:

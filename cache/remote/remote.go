@@ -144,7 +144,7 @@ func (c *Cache) Result(ctx context.Context, key cache.Digest) (cache.Result, err
 		}
 		gone, err := c.backend.missing(ctx, []cache.Digest{r.Layer.Tar})
 		if err == nil && len(gone) > 0 { // some servers forget the parts of what they remember
-			err = fmt.Errorf("%w: the result's layer is gone", cache.ErrNotFound)
+			err = errMissing
 		}
 		return err
 	})

@@ -196,7 +196,7 @@ func (c *Cache) tell(e *doubtError) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.told[e.reason] {
-		return fmt.Errorf("%w: %w", cache.ErrNotFound, e)
+		return &FailedError{e}
 	}
 	c.told[e.reason] = true
 	return fmt.Errorf("cache %s: %w; it is built here, and so is whatever else it has like that", c.name, e)

@@ -11,6 +11,7 @@ import (
 var allowed = map[string]string{
 	"vfsb/cache":               "",
 	"vfsb/cache/remote":        "vfsb/cache",
+	"vfsb/cache/cachetest":     "",
 	"vfsb/engine/sandbox/jobs": "",
 	"vfsb/engine/sandbox":      "vfsb/engine/sandbox/jobs",
 	"vfsb/engine/render":       "",
@@ -32,8 +33,8 @@ var allowed = map[string]string{
 
 // users states the only packages that may import something from outside.
 var users = map[string]string{
-	"net/http":                           "vfsb/engine/source vfsb/cache/remote",
-	"google.golang.org/grpc":             "vfsb/cache/remote",
+	"net/http":                           "vfsb/engine/source vfsb/cache/remote vfsb/cache/cachetest",
+	"google.golang.org/grpc":             "vfsb/cache/remote vfsb/cache/cachetest",
 	"github.com/nikolalohinski/gonja/v2": "vfsb/engine/render",
 	"github.com/dominikbraun/graph":      "vfsb/engine",
 }
