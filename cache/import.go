@@ -48,6 +48,49 @@ func (s *Store) ImportTarLimited(r io.Reader, m ImportLimits) (Layer, error) {
 	return s.CommitLayer(dir, x, d)
 }
 
+// ErrWrong is what errors about content that is not what its digest says wrap.
+var ErrWrong = errors.New("not what its digest says")
+
+// ImportLayer is ImportTar for who knows which layer it must be. Anything else leaves nothing behind, and an error that
+// wraps ErrWrong, unless r or the disk failed.
+func (s *Store) ImportLayer(r io.Reader, l Layer) error {
+	dir, release, err := s.NewRun("import")
+	if err != nil {
+		return err
+	}
+	defer release()
+	in := &watched{Reader: r}
+	x, d, err := unpack(dir, in, ImportLimits{Bytes: l.Tar.Size, Entries: maxEntries})
+	var disk unix.Errno
+	switch {
+	case in.err != nil:
+		err = in.err
+	case err == nil && (Layer{d, DigestOf(x.Marshal())}) != l:
+		err = ErrWrong
+	case err != nil && !errors.As(err, &disk):
+		err = fmt.Errorf("%w: %w", ErrWrong, err)
+	}
+	if err != nil {
+		return fmt.Errorf("import layer %s: %w", l.Tar, err)
+	}
+	_, err = s.CommitLayer(dir, x, d)
+	return err
+}
+
+// watched is a reader that remembers its own failure.
+type watched struct {
+	io.Reader
+	err error
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.Reader.Read(b)
+	if err != nil && err != io.EOF {
+		w.err = err
+	}
+	return n, err
+}
+
 // unpack writes a tar below the empty folder dir and settles it as Capture does.
 func unpack(dir string, r io.Reader, m ImportLimits) (*Index, Digest, error) {
 	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -22,6 +22,12 @@ type Layer struct {
 	Index Digest `json:"index"`
 }
 
+// TarFile and IndexFile are the output paths of every action: its layer.
+const (
+	TarFile   = "layer.tar"
+	IndexFile = "layer.index"
+)
+
 // A Kind says what an entry of a layer is.
 type Kind byte
 

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"vfsb/cache"
@@ -25,7 +26,11 @@ const (
 // deliver writes what the roots are to the output folder. What lies there already
 // from the same layer is left alone.
 func (x *execution) deliver(ctx context.Context) error {
+	if x.Pull == PullNone {
+		return nil
+	}
 	stamps := readStamps(x.Out)
+	x.pull(ctx, slices.DeleteFunc(x.members(), func(id int32) bool { return x.graph.Nodes[id].Step.Deliver != "" }))
 	for _, id := range x.members() {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)

@@ -26,6 +26,7 @@ type Options struct {
 	KeepFailed bool // keep the folder of a failed node, for `vfsb shell --failed`
 	Force      bool // execute the roots even if their results are known
 
+	Pull    PullPolicy    // which layers come from remote caches; "": PullNeeded
 	Timeout time.Duration // of a node that sets none; 0: none
 	Out     string        // where artifacts land; "": out/ in the workspace
 	Past    *Past         // to remember this build in; nil: it is not remembered
@@ -40,6 +41,9 @@ type Engine struct {
 	Store     *cache.Store
 	Fetcher   *source.Fetcher
 	Exec      load.Exec
+
+	Remotes []Remote // asked for what the store does not have, in this order
+	PushTo  []Remote // given what is executed here
 }
 
 // HostExec describes this machine.
@@ -84,13 +88,17 @@ func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 	}
 	defer x.close()
 	x.emit(Event{Event: EventStarted, Total: int64(len(g.Nodes)), Remain: x.criticalPath()})
+	if len(e.PushTo) > 0 && !o.DryRun {
+		x.pusher = newPusher(ctx)
+	}
 	err = x.resolveSources(ctx)
 	if err == nil {
-		err = schedule(ctx, g, x.weights, limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: o.KeepGoing}, x)
+		err = schedule(ctx, g, x.weights, x.limits(), x)
 	}
 	if err == nil && !o.DryRun {
 		err = x.deliver(ctx)
 	}
+	x.drain()
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 	}
@@ -171,6 +179,8 @@ type execution struct {
 	nodes   []nodeState
 	entered *Node // not to be run: Enter opens it instead
 	needs   needs
+	pulls   chan struct{} // a token for each layer that is being pulled
+	pusher  *pusher       // nil: nothing is pushed
 	summary Summary
 
 	mu       sync.Mutex // guards failures, skipped, summary and the calls of Notify
@@ -190,8 +200,10 @@ type nodeState struct {
 	planned bool           // a dry run: the node would run, or something that it needs would
 	// unchecked: result is the node's, but the guard has not seen the layer under the policy of today.
 	unchecked bool
+	pulled    bool // result comes from a remote cache
 
 	presence sync.Mutex // held while the layer is made present
+	unpulled error      // why the layer could not be pulled
 }
 
 func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
@@ -201,7 +213,7 @@ func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
 	if o.Out == "" {
 		o.Out = filepath.Join(e.Workspace.Root, "out")
 	}
-	x := &execution{Engine: e, Options: o, graph: g, begun: time.Now(), nodes: make([]nodeState, len(g.Nodes))}
+	x := &execution{Engine: e, Options: o, graph: g, begun: time.Now(), nodes: make([]nodeState, len(g.Nodes)), pulls: make(chan struct{}, pulls)}
 	x.summary.Count = map[Status]int{}
 	durations := e.Store.Durations()
 	x.weights = make([]float64, len(g.Nodes))
@@ -217,8 +229,20 @@ func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
 	if e.Fetcher.Notify == nil {
 		e.Fetcher.Notify = x.fetchProgress
 	}
+	if len(e.Remotes) > 0 {
+		e.Fetcher.Pull = e.PullBlob
+	}
 	x.jobs = jobs.NewBroker(o.Jobs)
 	return x, nil
+}
+
+// limits bound the schedule.
+func (x *execution) limits() limits {
+	l := limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: x.KeepGoing}
+	if len(x.Remotes) > 0 {
+		l.Asks = asks
+	}
+	return l
 }
 
 func (x *execution) close() {
@@ -242,7 +266,7 @@ func (x *execution) emit(ev Event) {
 	if ev.Event == EventFinished {
 		x.summary.Count[ev.Status]++
 		if ev.Rebuilt {
-			x.summary.Count[Cached]--
+			x.summary.Count[x.nodes[x.graph.Find(ev.Label).ID].status()]--
 		}
 		x.summary.CPU += ev.CPU
 	}

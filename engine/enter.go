@@ -104,7 +104,7 @@ func (x *execution) buildAll(ctx context.Context) error {
 	if err := x.resolveSources(ctx); err != nil {
 		return err
 	}
-	err := schedule(ctx, x.graph, x.weights, limits{Jobs: x.Jobs, Prepares: 4}, x)
+	err := schedule(ctx, x.graph, x.weights, x.limits(), x)
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 	}

@@ -55,7 +55,7 @@ func (x *execution) Lookup(id int32) (bool, error) {
 		x.known(id, result, Cached)
 		return true, nil
 	}
-	if x.DryRun {
+	if x.DryRun && len(x.Remotes) == 0 {
 		return true, x.plan(id)
 	}
 	return false, nil
@@ -99,6 +99,7 @@ func (x *execution) prepare(ctx context.Context, id int32) error {
 	if err := x.fetch(ctx, x.graph.Nodes[id]); err != nil {
 		return &SourceError{err}
 	}
+	x.pull(ctx, x.graph.Nodes[id].Inputs)
 	for _, in := range x.graph.Nodes[id].Inputs {
 		if err := x.present(ctx, in); err != nil {
 			return err
@@ -108,7 +109,7 @@ func (x *execution) prepare(ctx context.Context, id int32) error {
 }
 
 // present makes sure that the node's layer lies in the store: a result may be known
-// while its layer is gone. Then its action runs again.
+// while its layer is gone. Then it is pulled from a remote cache, or its action runs again.
 func (x *execution) present(ctx context.Context, id int32) error {
 	n, st := x.graph.Nodes[id], &x.nodes[id]
 	if n.Step == nil {
@@ -119,11 +120,18 @@ func (x *execution) present(ctx context.Context, id int32) error {
 	}
 	st.presence.Lock()
 	defer st.presence.Unlock()
-	if x.Store.HasLayer(st.result.Layer) {
+	if x.Store.HasLayer(st.result.Layer) || x.pullLayer(ctx, id) {
 		return nil
 	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
 	before := st.result.Layer
-	x.emit(Event{Event: EventWarning, Label: n.Label, Message: "its layer is gone from the store and is built again"})
+	message := "its layer is gone from the store and is built again"
+	if st.unpulled != nil {
+		message = "its layer cannot be pulled and is built again: " + st.unpulled.Error()
+	}
+	x.emit(Event{Event: EventWarning, Label: n.Label, Message: message})
 	if err := x.prepare(ctx, id); err != nil {
 		return err
 	}
@@ -135,6 +143,7 @@ func (x *execution) present(ctx context.Context, id int32) error {
 		return fmt.Errorf("%s is not reproducible: its lost layer %s came out as %s; run the build again, which goes on from the new layer",
 			n.Label, before.Tar.Hex()[:12], result.Layer.Tar.Hex()[:12])
 	}
+	x.push(id)
 	x.emit(Event{Event: EventFinished, Label: n.Label, Status: Executed, Rebuilt: true, Key: st.key.String(), Layer: before.Tar.String(),
 		Seconds: result.Seconds, CPU: result.CPU})
 	return nil
@@ -148,7 +157,7 @@ func (x *execution) Run(ctx context.Context, id int32) error {
 		return err
 	}
 	defer unlock()
-	status := Cached
+	status := st.status()
 	result, ok := x.Store.Result(st.key)
 	if !ok || x.Force && !st.unchecked {
 		status = Executed
@@ -159,6 +168,9 @@ func (x *execution) Run(ctx context.Context, id int32) error {
 	st.result = result
 	if err := x.check(ctx, id); err != nil {
 		return err
+	}
+	if status == Executed {
+		x.push(id)
 	}
 	x.known(id, result, status)
 	return nil

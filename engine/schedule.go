@@ -7,10 +7,12 @@ import (
 )
 
 // runner does the work of a schedule. Lookup is called by the goroutine that owns
-// the schedule; Prepare and Run by workers, for different nodes at once.
+// the schedule; Ask, Prepare and Run by workers, for different nodes at once.
 type runner interface {
 	// Lookup decides whether the node's result is known.
 	Lookup(id int32) (done bool, err error)
+	// Ask decides it where Lookup did not, and may take its time. It is called where limits.Asks is set.
+	Ask(ctx context.Context, id int32) (done bool, err error)
 	// Prepare brings in what Run needs from outside.
 	Prepare(ctx context.Context, id int32) error
 	// Run executes the node.
@@ -24,6 +26,7 @@ type runner interface {
 // limits bound a schedule.
 type limits struct {
 	Jobs      int // nodes that run at once
+	Asks      int // nodes that are asked for at once; 0: none is
 	Prepares  int // nodes that are prepared at once
 	KeepGoing bool
 }
@@ -37,6 +40,7 @@ type state byte
 const (
 	stateWaiting state = iota // an input is not done
 	stateReady                // all inputs are done; to be looked up
+	stateUnknown              // to be asked for
 	stateUnready              // to be prepared
 	stateQueued               // to be run
 	stateActive               // a worker has it
@@ -51,7 +55,7 @@ const (
 func schedule(ctx context.Context, g *Graph, weights []float64, l limits, r runner) error {
 	s := &scheduler{graph: g, runner: r, limits: l, priority: priorities(g, weights), states: make([]state, len(g.Nodes))}
 	s.waiting, s.dependents = g.degrees()
-	for _, q := range []*queue{&s.ready, &s.unprepared, &s.runnable} {
+	for _, q := range []*queue{&s.ready, &s.unknown, &s.unprepared, &s.runnable} {
 		q.priority = s.priority
 	}
 	for id := range g.Nodes {
@@ -72,13 +76,14 @@ type scheduler struct {
 	dependents [][]int32
 	failed     bool
 
-	ready, unprepared, runnable queue
-	preparing, running          int
+	ready, unknown, unprepared, runnable queue
+	asking, preparing, running           int
 }
 
 type report struct {
 	id   int32
-	next state // stateQueued or stateDone
+	next state // where the node goes
+	from *int  // the count of those that do the same
 	err  error
 }
 
@@ -91,13 +96,16 @@ func (s *scheduler) loop(ctx context.Context) error {
 			s.lookups()
 			stopping = s.failed && !s.limits.KeepGoing
 		}
+		for !stopping && s.asking < s.limits.Asks && s.unknown.Len() > 0 {
+			s.start(ctx, s.unknown.pop(), &s.asking, s.ask, reports)
+		}
 		for !stopping && s.preparing < s.limits.Prepares && s.unprepared.Len() > 0 {
-			s.start(ctx, s.unprepared.pop(), &s.preparing, s.runner.Prepare, stateQueued, reports)
+			s.start(ctx, s.unprepared.pop(), &s.preparing, s.prepare, reports)
 		}
 		for !stopping && s.running < s.limits.Jobs && s.runnable.Len() > 0 {
-			s.start(ctx, s.runnable.pop(), &s.running, s.runner.Run, stateDone, reports)
+			s.start(ctx, s.runnable.pop(), &s.running, s.run, reports)
 		}
-		if s.preparing+s.running == 0 {
+		if s.asking+s.preparing+s.running == 0 {
 			break
 		}
 		select {
@@ -116,7 +124,7 @@ func (s *scheduler) loop(ctx context.Context) error {
 	return nil
 }
 
-// lookups settles every ready node: its result is known, or it must be prepared.
+// lookups settles every ready node: its result is known, or it must be asked for or prepared.
 func (s *scheduler) lookups() {
 	for s.ready.Len() > 0 {
 		id := s.ready.pop()
@@ -129,32 +137,49 @@ func (s *scheduler) lookups() {
 			}
 		case done:
 			s.finish(id)
+		case s.limits.Asks > 0:
+			s.enter(id, stateUnknown)
 		default:
 			s.enter(id, stateUnready)
 		}
 	}
 }
 
-func (s *scheduler) start(ctx context.Context, id int32, count *int, work func(context.Context, int32) error, next state, reports chan<- report) {
+func (s *scheduler) ask(ctx context.Context, id int32) (state, error) {
+	done, err := s.runner.Ask(ctx, id)
+	if done {
+		return stateDone, err
+	}
+	return stateUnready, err
+}
+
+func (s *scheduler) prepare(ctx context.Context, id int32) (state, error) {
+	return stateQueued, s.runner.Prepare(ctx, id)
+}
+
+func (s *scheduler) run(ctx context.Context, id int32) (state, error) {
+	return stateDone, s.runner.Run(ctx, id)
+}
+
+func (s *scheduler) start(ctx context.Context, id int32, count *int, work func(context.Context, int32) (state, error), reports chan<- report) {
 	s.states[id] = stateActive
 	*count++
-	go func() { reports <- report{id, next, work(ctx, id)} }()
+	go func() {
+		next, err := work(ctx, id)
+		reports <- report{id, next, count, err}
+	}()
 }
 
 func (s *scheduler) handle(ctx context.Context, rep report) {
-	if rep.next == stateQueued {
-		s.preparing--
-	} else {
-		s.running--
-	}
+	*rep.from--
 	switch {
 	case rep.err != nil && ctx.Err() != nil: // cancelled, not failed
 	case rep.err != nil:
 		s.fail(rep.id, rep.err)
-	case rep.next == stateQueued:
-		s.enter(rep.id, stateQueued)
-	default:
+	case rep.next == stateDone:
 		s.finish(rep.id)
+	default:
+		s.enter(rep.id, rep.next)
 	}
 }
 
@@ -164,6 +189,8 @@ func (s *scheduler) enter(id int32, to state) {
 	switch to {
 	case stateReady:
 		s.ready.push(id)
+	case stateUnknown:
+		s.unknown.push(id)
 	case stateUnready:
 		s.unprepared.push(id)
 	case stateQueued:

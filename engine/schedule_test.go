@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -46,19 +47,22 @@ func intSqrt(n int) int {
 
 // fakeRunner checks the order in which the schedule runs nodes.
 type fakeRunner struct {
-	t        *testing.T
-	g        *Graph
-	mu       sync.Mutex
-	done     map[int32]bool
-	prepared map[int32]bool
-	running  int
-	most     int
-	cached   func(id int32) bool
-	fails    map[int32]bool
-	failed   []int32
-	skipped  map[int32]int32
-	ran      []int32
-	run      func(ctx context.Context, id int32) error
+	t         *testing.T
+	g         *Graph
+	mu        sync.Mutex
+	done      map[int32]bool
+	prepared  map[int32]bool
+	running   int
+	most      int
+	asked     int // being asked for
+	mostAsked int // of them at once
+	cached    func(id int32) bool
+	remote    func(id int32) bool
+	fails     map[int32]bool
+	failed    []int32
+	skipped   map[int32]int32
+	ran       []int32
+	run       func(ctx context.Context, id int32) error
 }
 
 func newFake(t *testing.T, g *Graph) *fakeRunner {
@@ -78,6 +82,22 @@ func (f *fakeRunner) Lookup(id int32) (bool, error) {
 	defer f.mu.Unlock()
 	f.inputsDone(id)
 	if f.cached != nil && f.cached(id) {
+		f.done[id] = true
+		return true, nil
+	}
+	return false, nil
+}
+
+func (f *fakeRunner) Ask(ctx context.Context, id int32) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked++
+	f.mostAsked = max(f.mostAsked, f.asked)
+	f.mu.Unlock()
+	runtime.Gosched()
+	f.mu.Lock()
+	f.asked--
+	if f.remote != nil && f.remote(id) {
 		f.done[id] = true
 		return true, nil
 	}
@@ -118,6 +138,28 @@ func (f *fakeRunner) Run(ctx context.Context, id int32) error {
 
 func (f *fakeRunner) Skip(id, cause int32)     { f.skipped[id] = cause }
 func (f *fakeRunner) Fail(id int32, err error) { f.failed = append(f.failed, id) }
+
+// TestScheduleAsks: what is not known is asked for, many at once, before anything of it is prepared.
+func TestScheduleAsks(t *testing.T) {
+	g := layered(10_000, 3)
+	f := newFake(t, g)
+	f.cached = func(id int32) bool { return id%3 == 0 }
+	f.remote = func(id int32) bool { return id%3 == 1 }
+	if err := schedule(context.Background(), g, make([]float64, len(g.Nodes)), limits{Jobs: 2, Asks: 16, Prepares: 4}, f); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.done) != len(g.Nodes) {
+		t.Errorf("%d of %d nodes are done", len(f.done), len(g.Nodes))
+	}
+	for _, id := range f.ran {
+		if id%3 != 2 {
+			t.Errorf("node %d ran, whose result was known", id)
+		}
+	}
+	if f.mostAsked < 2 || f.mostAsked > 16 {
+		t.Errorf("%d nodes were asked for at once, want some, and no more than 16", f.mostAsked)
+	}
+}
 
 func TestSchedule100000Nodes(t *testing.T) {
 	g := layered(100_000, 7)

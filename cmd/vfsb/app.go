@@ -24,6 +24,8 @@ type app struct {
 	directory string
 	store     string
 	mirrors   []string
+	caches    []string
+	cacheMode string
 	origin    string
 	color     string
 	offline   bool
@@ -35,6 +37,8 @@ func (a *app) flags(f *pflag.FlagSet) {
 	f.StringVarP(&a.directory, "directory", "C", ".", "change to `DIR` first")
 	f.StringVar(&a.store, "store", "", "the store's `DIR` (default $VFSB_STORE, else ~/.cache/vfsb)")
 	f.StringArrayVar(&a.mirrors, "mirror", nil, "`DIR|URL` that is asked for sources first; may be repeated")
+	f.StringArrayVar(&a.caches, "cache", nil, "`URL` of a remote cache, instead of the configured ones; may be repeated; none: no cache")
+	f.StringVar(&a.cacheMode, "cache-mode", "", "read-only or read-write, whatever the configuration says (default read-only)")
 	f.StringVar(&a.origin, "origin", source.Auto, "where sources that are not locked yet come from: auto, upstream or debian")
 	f.StringVar(&a.color, "color", "auto", "colors: auto, always or never (NO_COLOR is honoured)")
 	f.BoolVar(&a.offline, "offline", false, "use no network")
@@ -73,8 +77,12 @@ func unpacked(store *cache.Store, err *error) load.Carried {
 	}}
 }
 
-// past is what an earlier build of the labels came to; nil if nothing can be known. Errors are left to open.
+// past is what an earlier build of the labels came to; nil if nothing can be known. Errors are left to open, and flags that
+// may be wrong.
 func (a *app) past(store *cache.Store, labels []string) *engine.Past {
+	if a.origin != source.Auto || len(a.caches) > 0 || a.cacheMode != "" {
+		return nil
+	}
 	root, err := load.FindRoot(a.directory)
 	if err != nil {
 		return nil
@@ -170,10 +178,11 @@ func (a *app) open(store *cache.Store) (*engine.Engine, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	return &engine.Engine{
+	e := &engine.Engine{
 		Workspace: ws, Rules: rules.All(), Store: store, Exec: engine.HostExec(),
 		Fetcher: &source.Fetcher{Store: store, Lock: lock, Mirrors: a.mirrors, Offline: a.offline, Origin: a.origin},
-	}, nil
+	}
+	return e, a.openCaches(e)
 }
 
 // with opens the store and the engine, lets f use it, and closes the store.
@@ -183,7 +192,7 @@ func (a *app) with(f func(*engine.Engine) error) error {
 		if err != nil {
 			return err
 		}
-		return f(e)
+		return errors.Join(f(e), closeCaches(e))
 	})
 }
 

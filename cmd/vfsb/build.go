@@ -16,6 +16,7 @@ import (
 func buildVerb(app *app) *cobra.Command {
 	b := buildCommand{app: app}
 	var noKeep bool
+	var pull string
 	cmd := &cobra.Command{
 		Use:   "build LABEL…",
 		Short: "Build what the labels name, and everything that it needs",
@@ -24,6 +25,10 @@ func buildVerb(app *app) *cobra.Command {
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: app.completeLabels,
 		RunE: func(cmd *cobra.Command, labels []string) error {
+			var err error
+			if b.Pull, err = parsePull(pull); err != nil {
+				return err
+			}
 			b.KeepFailed = !noKeep
 			return app.withStore(func(store *cache.Store) error { return b.run(cmd.Context(), store, labels) })
 		},
@@ -35,6 +40,7 @@ func buildVerb(app *app) *cobra.Command {
 	f.BoolVar(&b.Force, "force", false, "build the named nodes even if their results are known")
 	f.BoolVar(&noKeep, "no-keep-failed", false, "do not keep a failed node's folder for vfsb shell --failed")
 	f.DurationVar(&b.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
+	f.StringVar(&pull, "pull", string(engine.PullNeeded), "layers from remote caches: all, needed (what runs needs, and what is asked for) or none (what runs needs)")
 	f.StringVar(&b.Out, "out", "", "`DIR` for artifacts (default: out in the workspace)")
 	f.StringVar(&b.trace, "trace", "", "write what ran when to `FILE`, for ui.perfetto.dev or about:tracing")
 	f.BoolVar(&b.asJSON, "json", false, "print an event a line on standard output")
@@ -51,7 +57,7 @@ type buildCommand struct {
 }
 
 func (b *buildCommand) run(ctx context.Context, store *cache.Store, labels []string) error {
-	if !b.DryRun && !b.Force && b.trace == "" {
+	if !b.DryRun && !b.Force && b.trace == "" && b.Pull != engine.PullAll {
 		b.Past = b.app.past(store, labels)
 		if done, err := b.recall(ctx); done || err != nil {
 			return err
@@ -61,6 +67,11 @@ func (b *buildCommand) run(ctx context.Context, store *cache.Store, labels []str
 	if err != nil {
 		return err
 	}
+	return errors.Join(b.with(ctx, e, labels), closeCaches(e))
+}
+
+// with is the whole build.
+func (b *buildCommand) with(ctx context.Context, e *engine.Engine, labels []string) error {
 	g, err := b.app.graph(e, labels)
 	if err != nil {
 		return err
@@ -95,7 +106,7 @@ func (b *buildCommand) run(ctx context.Context, store *cache.Store, labels []str
 	return err
 }
 
-// recall is the whole build, if an earlier one tells that there is nothing to do.
+// recall is all of it, if an earlier build tells that there is nothing to do.
 func (b *buildCommand) recall(ctx context.Context) (done bool, err error) {
 	show, err := b.display(ctx, &engine.Graph{}, nil)
 	if err != nil {

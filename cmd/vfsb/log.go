@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -52,7 +53,7 @@ func logVerb(app *app) *cobra.Command {
 				if n.Step == nil || n.Step.Script == nil {
 					return usageError{fmt.Errorf("%s runs no script, so it has no log: vfsb makes it itself", n.Label)}
 				}
-				return printLog(e, runs, back, failed)
+				return printLog(cmd.Context(), e, runs, back, failed)
 			})
 		},
 	}
@@ -114,7 +115,7 @@ func printRuns(runs []cache.Record, failed bool) {
 func shortHash(d cache.Digest) string { return d.Hex()[:12] }
 
 // printLog prints the log of run back, or of the latest one, or of the latest that failed.
-func printLog(e *engine.Engine, runs []cache.Record, back int, failed bool) error {
+func printLog(ctx context.Context, e *engine.Engine, runs []cache.Record, back int, failed bool) error {
 	chosen := runs
 	if back >= 0 {
 		run, err := nodeRun(runs, back)
@@ -126,6 +127,9 @@ func printLog(e *engine.Engine, runs []cache.Record, back int, failed bool) erro
 	for _, r := range chosen {
 		if failed && r.Status != string(engine.Failed) || r.Log.Size == 0 {
 			continue
+		}
+		if !e.Store.HasBlob(r.Log) { // the run was another machine's
+			e.PullBlob(ctx, r.Log)
 		}
 		f, err := e.Store.OpenBlob(r.Log)
 		if err != nil {

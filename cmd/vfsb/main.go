@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -122,18 +123,25 @@ func newRoot() *cobra.Command {
 	})
 	a.flags(root.PersistentFlags())
 	for _, verb := range []func(*app) *cobra.Command{
-		buildVerb, diffVerb, doctorVerb, explainVerb, fetchVerb, fmtVerb, gcVerb, graphVerb, initVerb, logVerb, overrideVerb,
+		buildVerb, cacheVerb, diffVerb, doctorVerb, explainVerb, fetchVerb, fmtVerb, gcVerb, graphVerb, initVerb, logVerb, overrideVerb,
 		patchVerb, queryVerb, renderVerb, seedVerb, shellVerb, versionVerb, whyVerb,
 	} {
 		command := verb(a)
-		args := command.Args
-		command.Args = func(cmd *cobra.Command, list []string) error {
-			if err := args(cmd, list); err != nil {
-				return usageError{fmt.Errorf("%w; see vfsb help %s", err, cmd.Name())}
-			}
-			return nil
+		for _, c := range append(command.Commands(), command) {
+			checkArgs(c)
 		}
 		root.AddCommand(command)
 	}
 	return root
+}
+
+// checkArgs makes wrong arguments of a verb a usage error.
+func checkArgs(c *cobra.Command) {
+	args := c.Args
+	c.Args = func(cmd *cobra.Command, list []string) error {
+		if err := args(cmd, list); err != nil {
+			return usageError{fmt.Errorf("%w; see vfsb help %s", err, strings.TrimPrefix(cmd.CommandPath(), "vfsb "))}
+		}
+		return nil
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"vfsb/cache"
+	"vfsb/cache/cachetest"
 	"vfsb/engine/sandbox"
 	"vfsb/engine/source"
 )
@@ -32,8 +33,14 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Setup:               setUpWorkspace,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"cp-tree": copyTreeCommand},
+		Setup: func(env *testscript.Env) error {
+			server := &cachetest.Server{Zstd: true}
+			server.Start(t, "grpc")
+			env.Values[cacheServer{}] = server
+			env.Setenv("CACHE", server.URL)
+			return setUpWorkspace(env)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"cp-tree": copyTreeCommand, "cache": cacheCommand},
 	})
 }
 
@@ -219,6 +226,27 @@ func copyTree(from, to string) error {
 		return err
 	}
 	return os.CopyFS(to, os.DirFS(from))
+}
+
+// cacheServer is the name of a script's cache among its values.
+type cacheServer struct{}
+
+// cache corrupt|forget|down|up has the script's cache server give wrong bytes, lose its layers, fail, or work again.
+func cacheCommand(ts *testscript.TestScript, neg bool, args []string) {
+	server := ts.Value(cacheServer{}).(*cachetest.Server)
+	what := strings.Join(args, " ")
+	switch what {
+	case "corrupt":
+		server.Corrupt(1024)
+	case "forget":
+		server.Forget(1024)
+	case "down":
+		server.Down.Store(true)
+	case "up":
+		server.Down.Store(false)
+	default:
+		ts.Fatalf("cache %s: there are corrupt, forget, down and up", what)
+	}
 }
 
 // cp-tree FROM TO copies a folder.

@@ -19,12 +19,6 @@ type Messages struct {
 	Spec, Script    []byte
 }
 
-// OutputLayer and OutputIndex are the output paths of every action.
-const (
-	OutputLayer = "layer.tar"
-	OutputIndex = "layer.index"
-)
-
 // Key is the digest of the REAPI Action message.
 func (a *Action) Key() cache.Digest { return cache.DigestOf(a.Messages().Action) }
 
@@ -67,11 +61,11 @@ func (a *Action) Messages() Messages {
 	}
 	// Servers of API 2.0 read output_files, later ones output_paths, and the
 	// platform from the command or from the action: both are filled in.
-	for _, out := range []string{OutputIndex, OutputLayer} {
+	for _, out := range []string{cache.IndexFile, cache.TarFile} {
 		m.Command = appendString(m.Command, 3, out)
 	}
 	m.Command = appendBytes(m.Command, 5, platform)
-	for _, out := range []string{OutputIndex, OutputLayer} {
+	for _, out := range []string{cache.IndexFile, cache.TarFile} {
 		m.Command = appendString(m.Command, 7, out)
 	}
 

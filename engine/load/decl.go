@@ -15,6 +15,10 @@ type Workspace struct {
 	Kinds     map[string]*Kind     // rule kinds declared as data, by name
 	Templates map[string][]byte    // template files by name: those of templates/ by base name, a package's as package/file
 
+	Caches     []Cache  // remote caches, in the order in which they are asked
+	Trust      []string // whose results of remote caches are believed; none: everyone's
+	TrustRange hcl.Range
+
 	files         map[string]*hcl.File // what was parsed, for snippets in diagnostics
 	templateFiles map[string]string    // the files of Templates, as diagnostics name them
 }

@@ -80,11 +80,17 @@ func (l *loader) folders(shipped Carried) {
 		return
 	}
 	l.ws.files[FileName] = file
-	content, diags := file.Body.Content(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "workspace"}}})
+	content, diags := file.Body.Content(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "workspace"}, {Type: "cache"}, {Type: "trust"}}})
 	l.diags = append(l.diags, diags...)
-	for i, b := range content.Blocks {
+	for _, b := range content.Blocks.OfType("cache") {
+		l.ws.Caches = append(l.ws.Caches, l.cache(b, l.ws.Root))
+	}
+	for _, b := range content.Blocks.OfType("trust") {
+		l.trust(b)
+	}
+	for i, b := range content.Blocks.OfType("workspace") {
 		if i > 0 {
-			l.errorf(b.DefRange, "a second workspace block; the first is at %s", Pos(content.Blocks[0].DefRange))
+			l.errorf(b.DefRange, "a second workspace block; the first is at %s", Pos(content.Blocks.OfType("workspace")[0].DefRange))
 			continue
 		}
 		a, _ := l.content(b.Body, evalContext(nil), []string{"import", "pin"})

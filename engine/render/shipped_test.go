@@ -31,7 +31,7 @@ func target(changes map[string]any) map[string]any {
 		"platform": map[string]any{"name": "arm64-musl", "arch": "arm64", "libc": "musl", "triplet": "aarch64-vfsb-linux-musl"},
 		"exec":     map[string]any{"arch": "amd64", "triplet": "x86_64-pc-linux-gnu"},
 		"stage": map[string]any{
-			"name": "tools", "prefix": "/usr", "host": "aarch64-vfsb-linux-musl", "configure": []string{"--disable-nls"},
+			"name": "tools", "prefix": "/usr", "libdir": "/usr/lib", "host": "aarch64-vfsb-linux-musl", "configure": []string{"--disable-nls"},
 			"env": map[string]string{"CC": "aarch64-vfsb-linux-musl-gcc", "CFLAGS": "-O2 -pipe"},
 		},
 		"sources": []map[string]any{{"name": "zlib", "file": "zlib-1.3.1.tar.gz"}}, "patches": []string{},
@@ -59,7 +59,7 @@ func TestShippedTemplates(t *testing.T) {
 		}},
 		"autotools-bare": {"autotools.sh.j2", map[string]any{"bare": true, "in_tree": true, "configure": []string{"--static"}}},
 		"autotools-stage-without-options": {"autotools.sh.j2", map[string]any{
-			"stage": map[string]any{"name": "seed", "prefix": "/usr", "host": "x86_64-pc-linux-gnu"}, "bare": true}},
+			"stage": map[string]any{"name": "seed", "prefix": "/usr", "libdir": "/usr/lib", "host": "x86_64-pc-linux-gnu"}, "bare": true}},
 		"make-plain": {"make.sh.j2", nil},
 		"make-full": {"make.sh.j2", map[string]any{"make": []string{"CFLAGS=-O2 -g"}, "install": []string{"install", "PREFIX=/out/usr"},
 			"prepare": "rm -f x\n", "after": "true\n", "prefix": "/usr/local", "patches": []string{"a.patch"}}},

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vfsb/cache"
+	"vfsb/cache/remote"
+	"vfsb/engine"
+	"vfsb/engine/load"
+)
+
+func cacheVerb(app *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cache",
+		Short: "Share results with others: push, pull, compare, sign",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+	}
+	sub := func(use, short, long string, args cobra.PositionalArgs, run func(*cobra.Command, []string) error) {
+		c := &cobra.Command{Use: use, Short: short, Long: long, Args: args, RunE: run}
+		if strings.HasSuffix(use, "LABEL…") {
+			c.ValidArgsFunction = app.completeLabels
+		}
+		cmd.AddCommand(c)
+	}
+	sub("push LABEL…", "Push what the store knows of the labels, and of all that they need",
+		"Pushes results with their layers, logs, sources and recipes to the caches whose mode is\nread-write. What a cache has already is not sent again.",
+		cobra.MinimumNArgs(1), app.cachePush)
+	sub("pull LABEL…", "Pull what the caches have of the labels, and of all that they need",
+		"Afterwards the caches are not needed to build on it.", cobra.MinimumNArgs(1), app.cachePull)
+	sub("stat [LABEL…]", "Say whether the caches answer, and what they have of the labels", "", cobra.ArbitraryArgs, app.cacheStat)
+	sub("verify LABEL…", "Compare what the caches have with what this store has built",
+		"Each result must be there, be believed, and have the same layer. Exit code 1: one differs.",
+		cobra.MinimumNArgs(1), app.cacheVerify)
+	sub("keygen", "Make the key with which results are signed that are pushed, and print its public half",
+		"The private half is written to ~/.config/vfsb/cache.key, or to $VFSB_CACHE_KEY. Where that\nfile is, results are signed. The line that is printed goes into trust { keys = [...] } of\nvfsb.hcl.",
+		cobra.NoArgs, cacheKeygen)
+	return cmd
+}
+
+// withCaches opens the engine, and needs a cache; labels are analyzed.
+func (a *app) withCaches(labels []string, do func(*engine.Engine, *engine.Graph) error) error {
+	return a.with(func(e *engine.Engine) error {
+		if len(e.Remotes) == 0 {
+			return usageError{errors.New("no cache is configured; name one with --cache URL, or in a cache block of vfsb.hcl")}
+		}
+		if len(labels) == 0 {
+			return do(e, nil)
+		}
+		g, err := a.graph(e, labels)
+		if err != nil {
+			return err
+		}
+		return do(e, g)
+	})
+}
+
+func (a *app) cachePush(cmd *cobra.Command, labels []string) error {
+	return a.withCaches(labels, func(e *engine.Engine, g *engine.Graph) error {
+		if len(e.PushTo) == 0 {
+			return usageError{errors.New("no cache takes results; give --cache-mode=read-write, or set mode = \"read-write\" in its cache block")}
+		}
+		list, err := e.Push(cmd.Context(), g)
+		if err != nil {
+			return err
+		}
+		return a.shares(list, "pushed", "never built here")
+	})
+}
+
+func (a *app) cachePull(cmd *cobra.Command, labels []string) error {
+	return a.withCaches(labels, func(e *engine.Engine, g *engine.Graph) error {
+		list, err := e.PullAll(cmd.Context(), g)
+		if err != nil {
+			return err
+		}
+		return a.shares(list, "here", "in no cache")
+	})
+}
+
+func (a *app) cacheVerify(cmd *cobra.Command, labels []string) error {
+	return a.withCaches(labels, func(e *engine.Engine, g *engine.Graph) error {
+		var failures []error
+		for _, r := range e.Remotes {
+			fmt.Println(r.(*remote.Cache).Name())
+			list, err := e.VerifyRemote(cmd.Context(), g, r)
+			if err == nil {
+				err = a.shares(list, "the same", "never built here")
+			}
+			failures = append(failures, err)
+		}
+		return errors.Join(failures...)
+	})
+}
+
+// shares prints what became of each node, and a sum. What a cache does not have is no failure.
+func (a *app) shares(list []engine.Share, done, unknown string) error {
+	count := map[string]int{}
+	failed := false
+	for _, s := range list {
+		what, detail := done, ""
+		var broken *remote.FailedError
+		switch {
+		case !s.Known:
+			what = unknown
+		case errors.Is(s.Err, remote.ErrGaveUp):
+			what, failed = "not tried", true
+		case errors.Is(s.Err, cache.ErrNotFound) && !errors.As(s.Err, &broken):
+			what = "missing there"
+		case s.Err != nil:
+			what, detail, failed = "FAILED", ": "+printableLines(s.Err.Error()), true
+		}
+		count[what]++
+		if what != done || a.verbose > 0 {
+			fmt.Printf("%-16s  %s%s\n", what, s.Label, detail)
+		}
+	}
+	if !a.quiet {
+		var sum []string
+		for _, what := range slices.Sorted(maps.Keys(count)) {
+			sum = append(sum, fmt.Sprintf("%d %s", count[what], what))
+		}
+		fmt.Println(strings.Join(sum, ", "))
+	}
+	if failed {
+		return exitError{exitFailed}
+	}
+	return nil
+}
+
+func (a *app) cacheStat(cmd *cobra.Command, labels []string) error {
+	return a.withCaches(labels, func(e *engine.Engine, g *engine.Graph) error {
+		failed := false
+		for _, r := range e.Remotes {
+			mode := load.CacheRead
+			if slices.Contains(e.PushTo, r) {
+				mode = load.CacheWrite
+			}
+			took, err := r.(*remote.Cache).Check(cmd.Context())
+			if err != nil {
+				failed = true
+				fmt.Printf("FAILED  %s  %s: %v\n", r.(*remote.Cache).Name(), mode, err)
+				continue
+			}
+			fmt.Printf("ok      %s  %s, answers in %s\n", r.(*remote.Cache).Name(), mode, took.Round(time.Microsecond))
+		}
+		if failed {
+			return exitError{exitFailed}
+		}
+		if g == nil {
+			return nil
+		}
+		list, err := e.Survey(cmd.Context(), g)
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			s := &list[i]
+			where := "in no cache, not here"
+			switch {
+			case s.Pulled:
+				where = "in a cache"
+			case s.Known:
+				where = "here"
+			}
+			fmt.Printf("%-22s  %s\n", where, s.Label)
+		}
+		return nil
+	})
+}
+
+func cacheKeygen(*cobra.Command, []string) error {
+	path, err := signerPath()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	signer, err := remote.NewSigner(path)
+	if errors.Is(err, fs.ErrExist) {
+		return usageError{fmt.Errorf("there is a key at %s already; remove it first, or name another file with VFSB_CACHE_KEY", path)}
+	}
+	if err != nil {
+		return err
+	}
+	owner, _ := os.Hostname()
+	if u, err := user.Current(); err == nil {
+		owner = u.Username + "@" + owner
+	}
+	fmt.Fprintf(os.Stderr, "wrote %s; this line goes into vfsb.hcl: trust { keys = [\"…\"] }\n", path)
+	fmt.Println(remote.Key{Public: signer.Public().(ed25519.PublicKey), Owner: owner})
+	return nil
+}
+
+// parsePull reads the flag --pull.
+func parsePull(s string) (engine.PullPolicy, error) {
+	p := engine.PullPolicy(s)
+	if !slices.Contains([]engine.PullPolicy{engine.PullAll, engine.PullNeeded, engine.PullNone}, p) {
+		return "", usageError{fmt.Errorf("--pull is all, needed or none, not %q", s)}
+	}
+	return p, nil
+}
+
+// openCaches opens the remote caches that the flags, the user's configuration and the workspace name.
+func (a *app) openCaches(e *engine.Engine) error {
+	if a.cacheMode != "" && a.cacheMode != load.CacheRead && a.cacheMode != load.CacheWrite {
+		return usageError{fmt.Errorf("--cache-mode is %s or %s, not %q", load.CacheRead, load.CacheWrite, a.cacheMode)}
+	}
+	if a.offline || slices.Equal(a.caches, []string{"none"}) {
+		return nil
+	}
+	list, err := a.cacheList(e.Workspace)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	var trust []remote.Key
+	for _, s := range e.Workspace.Trust {
+		k, err := remote.ParseKey(s)
+		if err != nil {
+			return usageError{fmt.Errorf("%s: trust: %w", load.Pos(e.Workspace.TrustRange), err)}
+		}
+		trust = append(trust, k)
+	}
+	path, err := signerPath()
+	if err != nil {
+		return err
+	}
+	signer, err := remote.ReadSigner(path)
+	if err != nil {
+		return usageError{err}
+	}
+	for _, c := range list {
+		o := remote.Options{URL: c.URL, Store: e.Store, User: c.User, CA: c.CA, Cert: c.Cert, Key: c.Key, Sign: signer, Trust: trust}
+		for file, to := range map[string]*string{c.TokenFile: &o.Token, c.PasswordFile: &o.Password} {
+			if file == "" {
+				continue
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return usageError{fmt.Errorf("%s: %w", load.Pos(c.Range), err)}
+			}
+			*to = strings.TrimSpace(string(text))
+		}
+		opened, err := remote.Open(o)
+		if err != nil {
+			return usageError{err}
+		}
+		e.Remotes = append(e.Remotes, opened)
+		if a.cacheMode == load.CacheWrite || a.cacheMode == "" && c.Push {
+			e.PushTo = append(e.PushTo, opened)
+		}
+	}
+	return nil
+}
+
+// cacheList is the caches to open. One that a flag names is as the configuration declares it, if it does.
+func (a *app) cacheList(ws *load.Workspace) ([]load.Cache, error) {
+	dir, err := os.UserConfigDir()
+	if err == nil { // without a home there is no user's configuration
+		if err := a.diagnose(ws, ws.LoadUser(dir)); err != nil {
+			return nil, err
+		}
+	}
+	if len(a.caches) == 0 {
+		return ws.Caches, nil
+	}
+	var list []load.Cache
+	for _, address := range a.caches {
+		i := slices.IndexFunc(ws.Caches, func(c load.Cache) bool { return c.URL == address })
+		if i < 0 {
+			list = append(list, load.Cache{URL: address})
+		} else {
+			list = append(list, ws.Caches[i])
+		}
+	}
+	return list, nil
+}
+
+// signerPath is the file of the key with which results are signed.
+func signerPath() (string, error) {
+	if path := os.Getenv("VFSB_CACHE_KEY"); path != "" {
+		return path, nil
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", usageError{fmt.Errorf("no folder for the key: %w; name a file with VFSB_CACHE_KEY", err)}
+	}
+	return filepath.Join(dir, "vfsb", "cache.key"), nil
+}
+
+// closeCaches ends the connections.
+func closeCaches(e *engine.Engine) error {
+	var failures []error
+	for _, r := range e.Remotes {
+		failures = append(failures, r.(*remote.Cache).Close())
+	}
+	return errors.Join(failures...)
+}
