@@ -402,24 +402,15 @@ func (x *execution) fetch(ctx context.Context, n *Node) error {
 // execute runs the node's action in a new run folder, and puts the output into the
 // store and the result into the action cache.
 func (x *execution) execute(ctx context.Context, id int32) (cache.Result, error) {
-	n := x.graph.Nodes[id]
-	a, err := x.action(id)
-	if err != nil {
-		return cache.Result{}, err
-	}
-	dir, release, err := x.Store.NewRun(n.Label)
+	r, release, err := x.start(id)
 	if err != nil {
 		return cache.Result{}, err
 	}
 	defer release()
-	x.emit(Event{Event: EventRunning, Label: n.Label})
-	defer x.emit(Event{Event: EventStopped, Label: n.Label})
-	began := time.Now()
-
-	r := &run{execution: x, node: n, action: a, key: x.nodes[id].key, dir: dir}
+	n, began := r.node, time.Now()
 	runErr := r.do(ctx)
 	record := cache.Record{
-		Label: n.Label, Key: r.key, Fields: a.Fields(true), Status: string(Executed),
+		Label: n.Label, Key: r.key, Fields: r.action.Fields(true), Status: string(Executed),
 		Seconds: time.Since(began).Seconds(), CPU: r.cpu, Log: r.log, Time: began,
 	}
 	if runErr != nil {
@@ -440,6 +431,24 @@ func (x *execution) execute(ctx context.Context, id int32) (cache.Result, error)
 	}
 	// What is kept of an earlier failure has served its purpose.
 	return result, errors.Join(cache.Remove(x.Store.FailedDir(n.Label)), x.Store.AddRecord(record))
+}
+
+// start makes the folder for a run of the node's action. release removes it.
+func (x *execution) start(id int32) (r *run, release func(), err error) {
+	n := x.graph.Nodes[id]
+	a, err := x.action(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, remove, err := x.Store.NewRun(n.Label)
+	if err != nil {
+		return nil, nil, err
+	}
+	x.emit(Event{Event: EventRunning, Label: n.Label})
+	return &run{execution: x, node: n, action: a, key: x.nodes[id].key, dir: dir}, func() {
+		x.emit(Event{Event: EventStopped, Label: n.Label})
+		remove()
+	}, nil
 }
 
 // merge checks that the layers of a mount agree, and returns them as one tree.

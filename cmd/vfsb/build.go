@@ -85,7 +85,7 @@ func (b *buildCommand) with(ctx context.Context, e *engine.Engine, labels []stri
 		record, save = t.event, t.save
 	}
 	forecast := newForecast(g, e.Store.Durations(), b.Jobs)
-	show, err := b.display(ctx, g, forecast)
+	show, err := b.app.show(ctx, b.asJSON, b.progress, g, forecast)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (b *buildCommand) with(ctx context.Context, e *engine.Engine, labels []stri
 
 // recall is all of it, if an earlier build tells that there is nothing to do.
 func (b *buildCommand) recall(ctx context.Context) (done bool, err error) {
-	show, err := b.display(ctx, &engine.Graph{}, nil)
+	show, err := b.app.show(ctx, b.asJSON, b.progress, &engine.Graph{}, nil)
 	if err != nil {
 		return false, err
 	}
@@ -122,13 +122,6 @@ func (b *buildCommand) recall(ctx context.Context) (done bool, err error) {
 		printSummary(b.app, b.Options, summary, nil, nil)
 	}
 	return true, nil
-}
-
-func (b *buildCommand) display(ctx context.Context, g *engine.Graph, f *forecast) (*display, error) {
-	if b.asJSON {
-		return jsonDisplay(ctx), nil
-	}
-	return b.app.display(ctx, b.progress, g, f)
 }
 
 // printSummary prints what a person wants to know at the end.

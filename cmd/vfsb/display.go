@@ -46,6 +46,14 @@ func (a *app) display(ctx context.Context, progress string, g *engine.Graph, f *
 	return nil, usageError{fmt.Errorf("--progress is %s, not %q", progressUsage, progress)}
 }
 
+// show is the display, or what --json asks for in its place.
+func (a *app) show(ctx context.Context, asJSON bool, progress string, g *engine.Graph, f *forecast) (*display, error) {
+	if asJSON {
+		return jsonDisplay(ctx), nil
+	}
+	return a.display(ctx, progress, g, f)
+}
+
 // jsonDisplay prints every event but the lines that scripts print.
 func jsonDisplay(ctx context.Context) *display {
 	encoder := json.NewEncoder(os.Stdout)

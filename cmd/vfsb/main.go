@@ -24,6 +24,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1  // a node failed, or what a verb was asked to check does not hold
 	exitUsage       = 2  // wrong flags or labels, or errors in the workspace's declarations
+	exitDiffers     = 3  // vfsb verify: a node came out different
 	exitSource      = 5  // a source cannot be had, or is not what its digest says
 	exitInterrupted = 8  // interrupted; nothing is lost
 	exitUnfit       = 36 // this machine cannot run sandboxes
@@ -103,6 +104,9 @@ func classify(err error) (code int, message string) {
 	case errors.As(err, &missing):
 		return exitSource, err.Error()
 	case errors.As(err, &build):
+		if differ, failed := differences(err); differ > 0 && failed == 0 {
+			return exitDiffers, err.Error()
+		}
 		return exitFailed, err.Error()
 	}
 	return exitInternal, err.Error()
@@ -124,7 +128,7 @@ func newRoot() *cobra.Command {
 	a.flags(root.PersistentFlags())
 	for _, verb := range []func(*app) *cobra.Command{
 		buildVerb, cacheVerb, diffVerb, doctorVerb, explainVerb, fetchVerb, fmtVerb, gcVerb, graphVerb, initVerb, logVerb, overrideVerb,
-		patchVerb, queryVerb, renderVerb, seedVerb, shellVerb, versionVerb, whyVerb,
+		patchVerb, queryVerb, renderVerb, seedVerb, shellVerb, verifyVerb, versionVerb, whyVerb,
 	} {
 		command := verb(a)
 		for _, c := range append(command.Commands(), command) {

@@ -17,6 +17,7 @@ package "coreutils" {
       "--disable-acl", "--disable-libcap", "--disable-nls", "--disable-xattr",
       "--without-libgmp", "--without-openssl", "--without-selinux",
     ]
+    drop  = stage == "hybrid" ? ["usr/bin/{arch,uname}"] : []
     allow = [{ path = "usr/share/info/coreutils.info", value = "/build", reason = "an example in the manual" }]
   }
 }

@@ -80,14 +80,41 @@ profile "gnu" {
     }
   }
 
+  # What stands for the slowest programs of a root that is emulated: the same, for the machine that emulates, in need of
+  # nothing else.
+  stage "hybrid" {
+    root = ["//seed"]
+    vars = {
+      prefix    = "/usr"
+      libdir    = "/usr/${platform.lib}"
+      host      = platform.triplet
+      configure = ["--libdir=/usr/${platform.lib}"]
+    }
+    env = {
+      CC           = "gcc"
+      CXX          = "g++"
+      CFLAGS       = "-O1 -g0"
+      CXXFLAGS     = "-O1 -g0"
+      LDFLAGS      = "-s --static"
+      BUILD_CC     = "gcc"
+      CC_FOR_BUILD = "gcc"
+    }
+  }
+
   # What does not cross-compile well is built by the platform's own programs in the platform's own root, under QEMU where
   # this machine cannot run them.
   stage "mchroot" {
     native = true
-    root = [
-      "//stage1/base", "//glibc", "//bash", "//binutils", "//bzip2", "//coreutils", "//diffutils", "//findutils", "//gawk", "//gcc",
-      "//grep", "//gzip", "//m4", "//make", "//patch", "//pkgconf", "//sed", "//tar", "//xz",
-    ]
+    root = concat(
+      ["//stage1/base", "//glibc", "//glibc/headers", "//linux-headers", "//gcc/libgcc", "//gcc/libgcc_s", "//gcc/libstdcxx", "//ncurses", "//bzip2"],
+      platform.arch == exec.arch || platform.arch == "i686" && exec.arch == "amd64" ? [
+        "//bash", "//binutils", "//coreutils", "//diffutils", "//findutils", "//gawk", "//gcc", "//grep", "//gzip", "//m4",
+        "//make", "//patch", "//sed", "//tar", "//xz",
+        ] : [
+        "//hybrid/compiler", "//hybrid/uname",
+        "//bash@hybrid", "//coreutils@hybrid", "//diffutils@hybrid", "//findutils@hybrid", "//gawk@hybrid",
+        "//grep@hybrid", "//gzip@hybrid", "//m4@hybrid", "//make@hybrid", "//patch@hybrid", "//sed@hybrid", "//tar@hybrid", "//xz@hybrid",
+    ])
     vars = {
       prefix    = "/usr"
       libdir    = "/usr/${platform.lib}"

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vfsb/engine"
+)
+
+func verifyVerb(app *app) *cobra.Command {
+	o := engine.Options{KeepGoing: true}
+	var asJSON, stop bool
+	var progress, share string
+	s := engine.Sample{Seed: uint64(rand.Uint32())}
+	cmd := &cobra.Command{
+		Use:   "verify LABEL…",
+		Short: "Build again what the labels name and need, and compare with what the store has",
+		Long: `Every node is built again from what the store has of its inputs, so each is judged by
+itself, and what comes out is compared bit by bit. What differs is named with the first
+file that does. Nothing that is known changes; the other output stays in the store, for
+vfsb diff, until vfsb gc. Seeds are not unpacked again.
+
+Exits with 0 if all came out the same, 3 if something differs, 1 if something failed.`,
+		Example: `  vfsb verify //zlib:amd64-seed
+  vfsb verify --sample 10% //alkaline:arm64`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: app.completeLabels,
+		RunE: func(cmd *cobra.Command, labels []string) error {
+			var err error
+			if s.Share, err = parseShare(share); err != nil {
+				return err
+			}
+			if o.Jobs == 0 {
+				o.Jobs = runtime.NumCPU() + 1
+			}
+			o.KeepGoing = !stop
+			return app.with(func(e *engine.Engine) error {
+				g, err := app.graph(e, labels)
+				if err != nil {
+					return err
+				}
+				show, err := app.show(cmd.Context(), asJSON, progress, g, nil)
+				if err != nil {
+					return err
+				}
+				o.Notify = show.event
+				summary, err := e.Verify(cmd.Context(), g, s, o)
+				show.close()
+				if summary != nil && !asJSON && !app.quiet {
+					printVerified(summary, err)
+					if s.Share < 1 {
+						fmt.Fprintf(os.Stderr, "the same sample again: --sample %s --seed %d\n", share, s.Seed)
+					}
+				}
+				var build *engine.BuildError
+				if errors.As(err, &build) {
+					code, _ := classify(err)
+					return exitError{code}
+				}
+				if errors.Is(err, engine.ErrNotBuilt) {
+					return usageError{err}
+				}
+				return err
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&share, "sample", "100%", "verify a random share of the nodes")
+	f.Uint64Var(&s.Seed, "seed", s.Seed, "of the sample: the same one chooses the same nodes")
+	f.IntVarP(&o.Jobs, "jobs", "j", 0, "nodes and compile jobs at once (default: one more than there are processors)")
+	f.BoolVar(&stop, "fail-fast", false, "stop at the first node that differs or fails")
+	f.DurationVar(&o.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
+	f.BoolVar(&asJSON, "json", false, "print an event a line on standard output")
+	f.StringVar(&progress, "progress", "auto", progressUsage)
+	return cmd
+}
+
+// parseShare reads a percentage.
+func parseShare(s string) (float64, error) {
+	number, ok := strings.CutSuffix(s, "%")
+	v, err := strconv.ParseFloat(number, 64)
+	if !ok || err != nil || !(v > 0 && v <= 100) {
+		return 0, usageError{fmt.Errorf("--sample is a percentage above 0 and up to 100, such as 10%%, not %q", s)}
+	}
+	return v / 100, nil
+}
+
+func printVerified(s *engine.Summary, err error) {
+	differ, failed := differences(err)
+	fmt.Fprintf(os.Stderr, "verified in %s: %d the same, %d different", s.Wall.Round(10*time.Millisecond), s.Count[engine.Same], differ)
+	if failed > 0 {
+		fmt.Fprintf(os.Stderr, ", %d failed", failed)
+	}
+	fmt.Fprintln(os.Stderr)
+}
+
+// differences counts the nodes that came out different, and those that failed.
+func differences(err error) (differ, failed int) {
+	var build *engine.BuildError
+	if !errors.As(err, &build) {
+		return 0, 0
+	}
+	for _, f := range build.Failures {
+		var d *engine.DifferError
+		if errors.As(f.Err, &d) {
+			differ++
+		} else {
+			failed++
+		}
+	}
+	return differ, failed
+}

@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"vfsb/cache"
+	"vfsb/engine/artifact"
+)
+
+// ErrNotBuilt is why a node cannot be verified.
+var ErrNotBuilt = errors.New("is not built as it is declared now; build it first")
+
+// A Sample is a random share of nodes. The same seed chooses the same ones of the same graph.
+type Sample struct {
+	Share float64 // above 0, at most 1
+	Seed  uint64
+}
+
+// Verify runs the actions of g's nodes once more, each with what the store holds of its inputs, and compares what comes
+// out with what the store holds of it, bit by bit. What differs is a *DifferError in a *BuildError. Nothing known changes,
+// but the other layer stays in the store, named by nothing. Seeds are not unpacked again: their packages are pinned.
+func (e *Engine) Verify(ctx context.Context, g *Graph, s Sample, o Options) (*Summary, error) {
+	x, err := e.execution(g, o)
+	if err != nil {
+		return nil, err
+	}
+	defer x.close()
+	if err := x.resolveSources(ctx); err != nil {
+		return nil, err
+	}
+	v := &verification{x, make([]bool, len(g.Nodes))}
+	if err := v.choose(s); err != nil {
+		return nil, err
+	}
+	total := int64(0)
+	for _, chosen := range v.chosen {
+		if chosen {
+			total++
+		}
+	}
+	x.emit(Event{Event: EventStarted, Total: total})
+	err = schedule(ctx, apart(g), x.weights, limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: o.KeepGoing}, v)
+	if err == errFailed {
+		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
+	}
+	x.summary.Wall = time.Since(x.begun)
+	x.emit(Event{Event: EventEnded, Seconds: x.summary.Wall.Seconds()})
+	return &x.summary, err
+}
+
+// A DifferError says that a node came out another time than the store has it.
+type DifferError struct {
+	Stored, Again cache.Layer
+	First         artifact.Change
+	Count         int // of paths that differ
+}
+
+func (e *DifferError) Error() string {
+	more := ""
+	if e.Count > 1 {
+		more = fmt.Sprintf(" (and %d more)", e.Count-1)
+	}
+	return fmt.Sprintf("it came out different: %s%s; vfsb diff -p %s %s shows it", e.First, more, e.Stored.Tar.Hex()[:12], e.Again.Tar.Hex()[:12])
+}
+
+// A verification is an execution whose nodes are all known, and some of which run nevertheless.
+type verification struct {
+	*execution
+	chosen []bool // by node
+}
+
+// choose looks up every node, and chooses those that run.
+func (v *verification) choose(s Sample) error {
+	o := v.Options
+	v.Options = Options{DryRun: true} // nobody is told of what is known
+	err := v.lookups()
+	v.Options, v.summary.Count = o, map[Status]int{}
+	if err != nil {
+		return err
+	}
+	var list []int32
+	for id, n := range v.graph.Nodes {
+		switch {
+		case n.Step == nil || n.Step.Seed != nil:
+		case !v.nodes[id].known:
+			return fmt.Errorf("%s %w", n.Label, ErrNotBuilt)
+		default:
+			list = append(list, int32(id))
+		}
+	}
+	rng := rand.New(rand.NewPCG(s.Seed, 0))
+	rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	share := int(float64(len(list))*s.Share + 0.999)
+	for _, id := range list[:min(share, len(list))] {
+		v.chosen[id] = true
+	}
+	return nil
+}
+
+// apart is the nodes of g without their edges: each is judged by itself, so none has to wait.
+func apart(g *Graph) *Graph {
+	flat := &Graph{Nodes: slices.Clone(g.Nodes)}
+	for i, n := range flat.Nodes {
+		alone := *n
+		alone.Inputs = nil
+		flat.Nodes[i] = &alone
+	}
+	return flat
+}
+
+// Lookup lets those run that are chosen.
+func (v *verification) Lookup(id int32) (bool, error) { return !v.chosen[id], nil }
+
+// Run runs the node's action and compares.
+func (v *verification) Run(ctx context.Context, id int32) error {
+	r, release, err := v.start(id)
+	if err != nil {
+		return err
+	}
+	defer release()
+	began := time.Now()
+	if err := r.do(ctx); err != nil {
+		return err
+	}
+	again, err := r.commit()
+	if err != nil {
+		return err
+	}
+	stored := v.nodes[id].result.Layer
+	if again != stored {
+		return v.differ(ctx, id, again)
+	}
+	v.emit(Event{Event: EventFinished, Label: r.node.Label, Status: Same, Key: r.key.String(), Layer: stored.Tar.String(), Seconds: time.Since(began).Seconds(), CPU: r.cpu})
+	return nil
+}
+
+func (v *verification) differ(ctx context.Context, id int32, again cache.Layer) error {
+	if err := v.present(ctx, id); err != nil {
+		return err
+	}
+	stored := v.nodes[id].result.Layer
+	var indexes [2]*cache.Index
+	for i, l := range []cache.Layer{stored, again} {
+		var err error
+		if indexes[i], err = v.Store.LoadIndex(l); err != nil {
+			return err
+		}
+	}
+	changes := artifact.Compare(artifact.LayerContents(indexes[0], ""), artifact.LayerContents(indexes[1], "")).Changes
+	return &DifferError{Stored: stored, Again: again, First: changes[0], Count: len(changes)}
+}
