@@ -30,7 +30,7 @@ package "gcc" {
     deps      = ["//linux-headers", profile == "gnu" ? "//glibc/headers" : "//musl/headers"]
     script    = "libgcc.sh.j2"
     # For riscv64 it brings start files that the C library has too.
-    drop = platform.arch == "riscv64" ? ["usr/${platform.lib}/crti.o", "usr/${platform.lib}/crtn.o"] : []
+    drop  = platform.arch == "riscv64" ? ["usr/${platform.lib}/crti.o", "usr/${platform.lib}/crtn.o"] : []
     allow = profile == "gnu" ? [] : [{ path = "usr/lib/libgcc_s.so.1", value = "libc.so", reason = "musl is built after it, with it" }]
   }
 

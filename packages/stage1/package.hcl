@@ -45,7 +45,7 @@ package "stage1" {
       done
       ln -s ../proc/self/mounts etc/mtab
     SH
-    attrs = [{ path = "var/mail", mode = "0775", gid = 12 }]
+    attrs     = [{ path = "var/mail", mode = "0775", gid = 12 }]
   }
 
   rootfs "rootfs" {
