@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"path"
 	"strings"
 )
 
@@ -132,19 +133,32 @@ func (c *checker) dynamic(f *elf.File, p *elf.Prog, member string) error {
 			names = append(names, d)
 		}
 	}
-	for _, d := range names {
-		name, err := nameAt(f, table+d.Val)
-		if err != nil {
-			return err
-		}
-		switch {
-		case elf.DynTag(d.Tag) != elf.DT_NEEDED:
-			c.add(member, name, "is a run path; the loader needs none to find the platform's libraries")
-		case !c.own[name] && !c.policy.Libraries[name]:
-			c.add(member, name, "is needed, and neither this layer nor one of its deps or their runtime holds it")
+	beside := false // its libraries may lie where it lies itself
+	for _, needed := range []bool{false, true} {
+		for _, d := range names {
+			if needed != (elf.DynTag(d.Tag) == elf.DT_NEEDED) {
+				continue
+			}
+			name, err := nameAt(f, table+d.Val)
+			switch {
+			case err != nil:
+				return err
+			case !needed && name == "$ORIGIN":
+				beside = true
+			case !needed:
+				c.add(member, name, "is a run path; the loader needs none to find the platform's libraries")
+			case !c.own[name] && !c.policy.Libraries[name] && !(beside && c.holds(name)):
+				c.add(member, name, "is needed, and neither this layer nor one of its deps or their runtime holds it")
+			}
 		}
 	}
 	return nil
+}
+
+// holds reports whether the layer has something of that name in the folder of the file that is checked.
+func (c *checker) holds(name string) bool {
+	_, ok := c.index.Lookup(path.Join(path.Dir(c.path), name))
+	return ok && !strings.Contains(name, "/")
 }
 
 func readDyn(f *elf.File, r io.Reader) (d elf.Dyn64, err error) {

@@ -240,13 +240,18 @@ func TestObjects(t *testing.T) {
 		"not in the folders":  {image{needed: []string{"libhidden.so"}}, []string{"libhidden.so is needed"}},
 		"rpath":               {image{rpath: "/usr/lib/x"}, []string{"/usr/lib/x is a run path"}},
 		"runpath":             {image{runpath: "$ORIGIN/../lib"}, []string{"$ORIGIN/../lib is a run path"}},
-		"no section headers":  {image{headless: true, needed: []string{"libx.so"}, rpath: "/x"}, []string{"libx.so is needed", "/x is a run path"}},
+		"beside it":           {image{runpath: "$ORIGIN", needed: []string{"libbeside.so"}}, nil},
+		"not beside it":       {image{runpath: "$ORIGIN", needed: []string{"libhidden.so"}}, []string{"libhidden.so is needed"}},
+		"beside it by path":   {image{runpath: "$ORIGIN", needed: []string{"../bin/libbeside.so"}}, []string{"../bin/libbeside.so is needed"}},
+		"beside it, untold":   {image{needed: []string{"libbeside.so"}}, []string{"libbeside.so is needed"}},
+		"more than beside it": {image{runpath: "$ORIGIN:/usr/lib/x"}, []string{"$ORIGIN:/usr/lib/x is a run path"}},
+		"no section headers":  {image{headless: true, needed: []string{"libx.so"}, rpath: "/x"}, []string{"/x is a run path", "libx.so is needed"}},
 		"path in a section":   {image{sections: map[string]string{".debug_str": "/build/src/a.c\x00"}}, []string{"/build/src/a.c leads to the build folder"}},
 		"packed section":      {image{sections: map[string]string{".debug_str": "/build/src/a.c\x00"}, pack: true}, []string{"/build/src/a.c leads to the build folder"}},
 		"second comment":      {image{comment: ours + "\x00", sections: map[string]string{".comment": "other\x00"}}, []string{"other is another compiler"}},
 	} {
 		r := check(t, testPolicy(), map[string]string{
-			"usr/bin/x": c.file.String(), "usr/lib/libown.so.1": "-> libown.so.1.2", "usr/lib/libown.so.1.2": "x", "usr/lib/x/libhidden.so": "x",
+			"usr/bin/x": c.file.String(), "usr/bin/libbeside.so": "x", "usr/lib/libown.so.1": "-> libown.so.1.2", "usr/lib/libown.so.1.2": "x", "usr/lib/x/libhidden.so": "x",
 		})
 		found(t, name, r, c.want)
 	}
@@ -261,7 +266,7 @@ func TestObjects32(t *testing.T) {
 		sections: map[string]string{".debug_str": "/sysroot/a\x00"}, pack: true,
 	}
 	found(t, "mips", check(t, p, map[string]string{"x": im.String()}), []string{
-		"q is another compiler", "/x is another interpreter", "liby.so is needed", "/z is a run path", "/sysroot/a leads to the sysroot",
+		"q is another compiler", "/x is another interpreter", "/z is a run path", "liby.so is needed", "/sysroot/a leads to the sysroot",
 	})
 }
 
