@@ -13,9 +13,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -674,7 +676,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-// TestMemory: a layer streams. Pushing and pulling one of 64 MB takes no more than a quarter of that.
+// TestMemory: a layer streams. Pushing and pulling one of 64 MB takes no more than half of that.
 func TestMemory(t *testing.T) {
 	s := &cachetest.Server{Zstd: false}
 	from, to := newStore(t), newStore(t)
@@ -712,7 +714,70 @@ func TestMemory(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if most > 16<<20 {
+	if most > 32<<20 {
 		t.Errorf("pulling a layer of 64 MiB took %d MiB of memory", most>>20)
+	}
+}
+
+// TestServe: what a store has others get from it, by both protocols, and nothing can be put there.
+func TestServe(t *testing.T) {
+	store := newStore(t)
+	signer := ed25519.NewKeyFromSeed(make([]byte, 32))
+	server := &http.Server{Handler: (&Server{Store: store, Sign: signer}).Handler(), Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go server.Serve(l)
+	defer server.Close()
+	ctx := context.Background()
+	key, want := newResult(t, store, large, 1)
+	check := cache.DigestOf([]byte("check"))
+	if err := errors.Join(store.PutResult(key, want), store.PutChecked(check, "//x")); err != nil {
+		t.Fatal(err)
+	}
+	index, err := store.LoadIndex(want.Layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := index.TarSize(); err != nil || n != want.Layer.Tar.Size {
+		t.Errorf("the tar has %d bytes (%v), want %d", n, err, want.Layer.Tar.Size)
+	}
+	for _, scheme := range []string{"grpc", "http"} {
+		t.Run(scheme, func(t *testing.T) {
+			c := open(t, Options{URL: scheme + "://" + l.Addr().String(), Store: newStore(t), Trust: []Key{{Public: signer.Public().(ed25519.PublicKey)}}})
+			if _, err := c.Result(ctx, cache.DigestOf([]byte("other"))); !errors.Is(err, cache.ErrNotFound) {
+				t.Errorf("another result: %v", err)
+			}
+			got, err := c.Result(ctx, key)
+			if err != nil || got.Layer != want.Layer || got.Log != want.Log {
+				t.Fatalf("%+v, %v, want %+v", got, err, want)
+			}
+			if got, err := c.Result(ctx, check); err != nil || got.Layer != (cache.Layer{}) {
+				t.Errorf("the check: %+v, %v", got, err)
+			}
+			if err := c.PullLayer(ctx, got.Layer); err != nil {
+				t.Error(err)
+			}
+			if err := c.PullBlob(ctx, got.Log); err != nil {
+				t.Error(err)
+			}
+			r := c.reader(ctx, got.Layer.Tar, func(int) {}) // from the middle on
+			r.n = 1 << 20
+			rest, err := io.ReadAll(r)
+			if err != nil || int64(len(rest)) != got.Layer.Tar.Size-1<<20 {
+				t.Errorf("%d bytes from the middle on, %v", len(rest), err)
+			}
+			if scheme == "grpc" {
+				if err := c.PullBlob(ctx, got.Layer.Index); err != nil {
+					t.Errorf("the index: %v", err)
+				}
+			}
+			if err := c.Push(ctx, key, want, nil, nil); err == nil {
+				t.Error("it takes results")
+			}
+		})
 	}
 }
