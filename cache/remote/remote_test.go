@@ -782,3 +782,34 @@ func TestServe(t *testing.T) {
 		})
 	}
 }
+
+// FuzzResult: whatever a server sends as a result, the client survives; and what it believes, it has read.
+func FuzzResult(f *testing.F) {
+	signer := ed25519.NewKeyFromSeed(make([]byte, 32))
+	key := cache.DigestOf([]byte("key"))
+	d := cache.DigestOf([]byte("x"))
+	r := cache.Result{Layer: cache.Layer{Tar: d, Index: d}, Log: d, Seconds: 1, CPU: 1, Time: time.Unix(1e9, 0)}
+	envelope, err := seal(signer, key, r)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, text := range [][]byte{envelope, nil} {
+		encoded, err := encode(r, text)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(encoded)
+	}
+	c, err := Open(Options{URL: "http://localhost:1", Trust: []Key{{Public: signer.Public().(ed25519.PublicKey)}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // nothing is fetched
+	f.Fuzz(func(t *testing.T, encoded []byte) {
+		got, envelope, err := c.decode(ctx, encoded)
+		if err == nil && c.believe(key, got, envelope) == nil && (got.Layer != r.Layer || got.Log != r.Log) {
+			t.Errorf("%+v is believed, and was never signed", got)
+		}
+	})
+}
