@@ -77,6 +77,22 @@ func parseResult(line string) (r Result, err error) {
 	return r, f.err
 }
 
+// FindKey returns the key of a result or of a check that has passed, for those who know its hash only.
+func (s *Store) FindKey(hash [32]byte) (Digest, bool) {
+	for k, j := range map[*keyed]*journal{&s.known: &s.results, &s.passed: &s.checks} {
+		k.refresh(j)
+		k.mu.RLock()
+		for d := range k.at {
+			if d.Hash == hash {
+				k.mu.RUnlock()
+				return d, true
+			}
+		}
+		k.mu.RUnlock()
+	}
+	return Digest{}, false
+}
+
 // Durations returns how many seconds each label's newest result took.
 func (s *Store) Durations() map[string]float64 {
 	s.known.refresh(&s.results)

@@ -41,6 +41,21 @@ func (x *Index) WriteTar(w io.Writer, open func(*Entry) (io.ReadCloser, error)) 
 	return tw.Close()
 }
 
+// TarSize returns the size of the layer's tar in bytes.
+func (x *Index) TarSize() (int64, error) {
+	var n counter
+	err := x.WriteTar(&n, func(e *Entry) (io.ReadCloser, error) { return io.NopCloser(io.LimitReader(zeroReader{}, e.Size)), nil })
+	return int64(n), err
+}
+
+type counter int64
+
+func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return len(b), nil }
+
+type zeroReader struct{}
+
+func (zeroReader) Read(b []byte) (int, error) { return len(b), nil }
+
 // header returns the tar header of an entry. Everything that is not set here is zero or empty in the tar.
 func header(e *Entry) *tar.Header {
 	h := &tar.Header{

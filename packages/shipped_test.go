@@ -17,6 +17,10 @@ import (
 var vfsb, store string
 
 func TestMain(m *testing.M) {
+	if given := os.Getenv(lonely); given != "" {
+		vfsb, store, _ = strings.Cut(given, " ")
+		os.Exit(m.Run())
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "vfsb-test-")
 		if err != nil {
@@ -55,14 +59,19 @@ type event struct {
 // build runs vfsb build --json and returns the events of finished nodes.
 func build(t *testing.T, store, ws string, labels ...string) []event {
 	t.Helper()
-	cmd := exec.Command(vfsb, append([]string{"--store", store, "-C", ws, "build", "--json"}, labels...)...)
+	list, _ := events(t, exec.Command(vfsb, append([]string{"--store", store, "-C", ws, "build", "--json"}, labels...)...))
+	return list
+}
+
+// events runs cmd, and returns the events of finished nodes and everything that it printed.
+func events(t *testing.T, cmd *exec.Cmd) (list []event, text string) {
+	t.Helper()
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("build %v: %v\n%s\n%s", labels, err, stderr.String(), out)
+		t.Fatalf("%v: %v\n%s\n%s", cmd.Args, err, stderr.String(), out)
 	}
-	var list []event
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
 		var ev event
 		if err := json.Unmarshal(lines.Bytes(), &ev); err != nil {
@@ -72,7 +81,7 @@ func build(t *testing.T, store, ws string, labels ...string) []event {
 			list = append(list, ev)
 		}
 	}
-	return list
+	return list, string(out) + stderr.String()
 }
 
 // executed is the labels of the nodes that a build executed.

@@ -205,11 +205,12 @@ func (w *movingWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (b *plainHTTP) writeSmall(ctx context.Context, blobs [][]byte) error {
+func (b *plainHTTP) writeSmall(ctx context.Context, blobs [][]byte, moved func(int)) error {
 	for _, text := range blobs {
 		if err := b.put(ctx, casName(cache.DigestOf(text)), bytes.NewReader(text), int64(len(text))); err != nil {
 			return err
 		}
+		moved(len(text))
 	}
 	return nil
 }

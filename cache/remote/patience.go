@@ -16,10 +16,10 @@ import (
 type patience struct {
 	call     time.Duration // one call that carries little
 	stall    time.Duration // a transfer in which no byte moves
-	rate     int64         // bytes per second that a transfer must have after that time, to be worth it
+	rate     int64         // bytes per second that a pull must have after that time, to be worth it
 	backoff  time.Duration // before the first new attempt; it doubles, and half of it is left to chance
 	attempts int           // of one call; of a transfer, without a byte of progress
-	failures int           // calls that fail in a row until the cache is left alone
+	failures int           // answers of no use in a row until the cache is left alone; without an answer it is at once
 	pause    time.Duration // for how long it is; doubled each time, up to sixteen times
 }
 
@@ -94,13 +94,14 @@ func (b *breaker) failed(err error, p patience) error {
 	}
 	b.failures++
 	b.refused = errors.Is(err, errRefused)
-	if !b.refused && b.failures < p.failures {
+	answered := errors.Is(err, errOnce) || errors.Is(err, cache.ErrWrong)
+	if answered && b.failures < p.failures {
 		return &FailedError{err}
 	}
 	first := b.pauses == 0
 	b.until = time.Now().Add(p.pause << min(b.pauses, 4))
 	b.pauses++
-	b.failures = p.failures - 1 // after the pause one failure is enough
+	b.failures = 0
 	if !first {
 		return &FailedError{ErrGaveUp}
 	}
@@ -137,7 +138,8 @@ func (c *Cache) transfer(ctx context.Context, b *breaker, call func(ctx context.
 		err := call(ctx, func(n int) {
 			watch.Reset(p.stall)
 			took := time.Since(began)
-			if sum.Add(int64(n)); took > p.stall && float64(sum.Load()) < float64(p.rate)*took.Seconds() {
+			// Nobody waits for what is pushed.
+			if sum.Add(int64(n)); b == &c.pulling && took > p.stall && float64(sum.Load()) < float64(p.rate)*took.Seconds() {
 				cancel(errSlow)
 			}
 		})

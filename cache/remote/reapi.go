@@ -47,8 +47,8 @@ type abilities struct {
 }
 
 const (
-	maxBatch = 4<<20 - 64<<10 // bytes: what gRPC takes in a message, and room for names
-	chunk    = 512 << 10      // bytes of a blob in one message of a stream
+	maxBatch = 1 << 20   // bytes of blobs in one message: gRPC takes 4 MiB, but a slow line does not move that in time
+	chunk    = 512 << 10 // bytes of a blob in one message of a stream
 )
 
 func dialREAPI(u *url.URL, o Options) (*reapi, error) {
@@ -219,14 +219,14 @@ func (b *reapi) missing(ctx context.Context, list []cache.Digest) ([]cache.Diges
 	return missing, nil
 }
 
-func (b *reapi) writeSmall(ctx context.Context, blobs [][]byte) error {
+func (b *reapi) writeSmall(ctx context.Context, blobs [][]byte, moved func(int)) error {
 	can, err := b.abilities(ctx)
 	if err != nil {
 		return err
 	}
 	for len(blobs) > 0 {
 		if first := blobs[0]; len(first) > can.batch {
-			u := &upload{digest: cache.DigestOf(first), moved: func(int) {}}
+			u := &upload{digest: cache.DigestOf(first), moved: moved}
 			u.source = func(w io.Writer) error { _, err := w.Write(first); return err }
 			if err := b.write(ctx, u); err != nil {
 				return err
@@ -245,6 +245,7 @@ func (b *reapi) writeSmall(ctx context.Context, blobs [][]byte) error {
 		if err != nil {
 			return err
 		}
+		moved(size)
 		if len(answer.Responses) != len(ask.Requests) {
 			return fmt.Errorf("%w: it answers for %d of %d blobs", errOnce, len(answer.Responses), len(ask.Requests))
 		}

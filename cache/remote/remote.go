@@ -65,8 +65,8 @@ type backend interface {
 	read(ctx context.Context, d cache.Digest, offset int64) (io.ReadCloser, error)
 	// write makes one attempt to store a blob; after a failed one the next goes on where it can.
 	write(ctx context.Context, u *upload) error
-	// writeSmall stores blobs of less than smallBlob bytes.
-	writeSmall(ctx context.Context, blobs [][]byte) error
+	// writeSmall stores blobs of less than smallBlob bytes, and calls moved now and then.
+	writeSmall(ctx context.Context, blobs [][]byte, moved func(int)) error
 	// keeps returns an error if the cache cannot take anything.
 	keeps(ctx context.Context) error
 	close() error
@@ -195,7 +195,7 @@ func (c *Cache) Push(ctx context.Context, key cache.Digest, r cache.Result, text
 	if r.Log.Size == 0 || !c.Store.HasBlob(r.Log) {
 		r.Log = cache.Digest{}
 	}
-	envelope, err := c.seal(key, r)
+	envelope, err := seal(c.Sign, key, r)
 	if err != nil {
 		return err
 	}
@@ -282,7 +282,9 @@ func (c *Cache) upload(ctx context.Context, uploads map[cache.Digest]func(io.Wri
 	if len(small) == 0 {
 		return nil
 	}
-	return c.try(ctx, &c.pushing, func(ctx context.Context) error { return c.backend.writeSmall(ctx, small) })
+	return c.transfer(ctx, &c.pushing, func(ctx context.Context, moved func(int)) error {
+		return c.backend.writeSmall(ctx, small, moved)
+	})
 }
 
 // Missing returns those of the digests that the cache does not have.

@@ -137,17 +137,17 @@ func preAuthentication(payload []byte) []byte {
 	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(payload), payload)
 }
 
-// seal returns the signed envelope of a result; nil without a key.
-func (c *Cache) seal(key cache.Digest, r cache.Result) ([]byte, error) {
-	if c.Sign == nil {
+// seal returns the envelope of a result, signed by signer; nil without one.
+func seal(signer ed25519.PrivateKey, key cache.Digest, r cache.Result) ([]byte, error) {
+	if signer == nil {
 		return nil, nil
 	}
 	payload, err := statement(key, r)
 	if err != nil {
 		return nil, err
 	}
-	public := Key{Public: c.Sign.Public().(ed25519.PublicKey)}
-	return json.Marshal(envelope{payloadType, payload, []signature{{public.ID(), ed25519.Sign(c.Sign, preAuthentication(payload))}}})
+	public := Key{Public: signer.Public().(ed25519.PublicKey)}
+	return json.Marshal(envelope{payloadType, payload, []signature{{public.ID(), ed25519.Sign(signer, preAuthentication(payload))}}})
 }
 
 // believe returns a *doubtError unless somebody who is trusted has signed the result.

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"net"
+	"net/http"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -47,7 +50,47 @@ func cacheVerb(app *app) *cobra.Command {
 	sub("keygen", "Make the key with which results are signed that are pushed, and print its public half",
 		"The private half is written to ~/.config/vfsb/cache.key, or to $VFSB_CACHE_KEY. Where that\nfile is, results are signed. The line that is printed goes into trust { keys = [...] } of\nvfsb.hcl.",
 		cobra.NoArgs, cacheKeygen)
+	var listen string
+	serve := &cobra.Command{
+		Use: "serve", Short: "Serve this store to others, read-only", Args: cobra.NoArgs,
+		Long: "Serves what the store has by both protocols, gRPC and HTTP, at one port, without asking who\nasks: for colleagues at hand. A team is better served by a cache of its own.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return app.cacheServe(cmd.Context(), listen) },
+	}
+	serve.Flags().StringVar(&listen, "listen", "localhost:8980", "`HOST:PORT`; :8980 listens to everyone")
+	cmd.AddCommand(serve)
 	return cmd
+}
+
+func (a *app) cacheServe(ctx context.Context, address string) error {
+	store, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	path, err := signerPath()
+	if err != nil {
+		return err
+	}
+	signer, err := remote.ReadSigner(path)
+	if err != nil {
+		return usageError{err}
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return usageError{err}
+	}
+	s := &http.Server{Handler: (&remote.Server{Store: store, Sign: signer}).Handler(), Protocols: new(http.Protocols)}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	fmt.Fprintf(os.Stderr, "serving %s at grpc://%s and http://%s, read-only; interrupt to end\n", store.Dir(), l.Addr(), l.Addr())
+	go func() {
+		<-ctx.Done()
+		s.Close()
+	}()
+	if err := s.Serve(l); err != http.ErrServerClosed {
+		return err
+	}
+	return nil
 }
 
 // withCaches opens the engine, and needs a cache; labels are analyzed.

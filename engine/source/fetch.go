@@ -116,9 +116,8 @@ func (f *Fetcher) getFrom(ctx context.Context, w file) (cache.Digest, error) {
 	if ok || err != nil {
 		return d, err
 	}
-	if f.Pull != nil && w.size >= 0 {
-		d, err := digest(w.sha256, w.size)
-		if err == nil && f.Pull(ctx, d) && f.Store.HasBlob(d) {
+	if w.size >= 0 {
+		if d, err := digest(w.sha256, w.size); err == nil && f.pull(ctx, d) {
 			return d, nil
 		}
 	}
@@ -167,6 +166,11 @@ func (f *Fetcher) getFrom(ctx context.Context, w file) (cache.Digest, error) {
 		return cache.Digest{}, w.errorf("nothing has %s: %s", w.sha256, remedy)
 	}
 	return cache.Digest{}, w.errorf("cannot be fetched: %s\n  %w", remedy, &unavailableError{tried, notFound})
+}
+
+// pull asks the shared cache, and reports whether the store has the blob now.
+func (f *Fetcher) pull(ctx context.Context, d cache.Digest) bool {
+	return f.Pull != nil && f.Pull(ctx, d) && f.Store.HasBlob(d)
 }
 
 const usualRemedy = "give --mirror a folder or address that has it, or use a shared cache"

@@ -364,6 +364,9 @@ func (f *Fetcher) Fetch(ctx context.Context, s Spec, e Entry) error {
 	case FileOrigin:
 		return f.fetchFile(s, d)
 	case GitOrigin:
+		if f.pull(ctx, d) {
+			return nil
+		}
 		_, err := f.fetchGit(ctx, s, d.Hex())
 		return err
 	case DebianOrigin, Upstream:
