@@ -29,6 +29,8 @@ package "bash" {
       "bash_cv_printf_a_format=yes", "bash_cv_sys_named_pipes=present", "bash_cv_ulimit_maxfds=yes",
       "bash_cv_unusable_rtsigs=no", "bash_cv_wcontinued_broken=no", "bash_cv_wcwidth_broken=no",
     ]
+    # In an emulated root it says what the platform's own would.
+    make  = stage == "hybrid" ? ["Machine=${platform.machine}", "MACHTYPE=${platform.triplet}"] : []
     after = <<-SH
       ln -s bash /out/usr/bin/sh
     SH

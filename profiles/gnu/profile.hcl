@@ -87,7 +87,7 @@ profile "gnu" {
     vars = {
       prefix    = "/usr"
       libdir    = "/usr/${platform.lib}"
-      host      = platform.triplet
+      host      = exec.triplet
       configure = ["--libdir=/usr/${platform.lib}"]
     }
     env = {
