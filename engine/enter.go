@@ -56,7 +56,7 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 		spec.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/root"}
 		if emulator >= 0 {
 			if err = x.present(ctx, emulator); err == nil {
-				spec.Emulator, err = x.emulator(n, emulator)
+				spec.Emulator, err = x.emulator(n.Platform, emulator)
 			}
 		}
 		return spec, release, err
@@ -88,14 +88,14 @@ func (e *Engine) withEmulator(n *Node) (*Graph, error) {
 	return g, nil
 }
 
-// emulator is the program of n's platform, in the layer of the node id, which is there.
-func (x *execution) emulator(n *Node, id int32) (*sandbox.Emulator, error) {
-	program := filepath.Join(x.Store.LayerDir(x.nodes[id].result.Layer), n.Platform.Emulator.Program)
+// emulator is the program of the platform's emulator, in the layer of the node id, which is there.
+func (x *execution) emulator(p *load.Platform, id int32) (*sandbox.Emulator, error) {
+	program := filepath.Join(x.Store.LayerDir(x.nodes[id].result.Layer), p.Emulator.Program)
 	if _, err := os.Lstat(program); err != nil {
 		return nil, fmt.Errorf("%s: the emulator of platform %q: %s holds no %s; name the file that its layer has",
-			load.Pos(n.Platform.Range), n.Platform.Name, x.graph.Nodes[id].Label, n.Platform.Emulator.Program)
+			load.Pos(p.Range), p.Name, x.graph.Nodes[id].Label, p.Emulator.Program)
 	}
-	return &sandbox.Emulator{Arch: n.Platform.Arch, Program: program}, nil
+	return &sandbox.Emulator{Arch: p.Arch, Program: program}, nil
 }
 
 // buildAll builds the graph, and delivers nothing.

@@ -76,7 +76,7 @@ func (r *run) sandboxSpec() (sandbox.Spec, error) {
 	}
 	if e := a.Emulator; e != nil {
 		var err error
-		if spec.Emulator, err = r.emulator(r.node, r.graph.Find(e.Label).ID); err != nil {
+		if spec.Emulator, err = r.emulator(r.node.Platform, r.graph.Find(e.Label).ID); err != nil {
 			return spec, err
 		}
 	}

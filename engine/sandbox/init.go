@@ -158,7 +158,7 @@ func (p *pid1) setUp(trees []int) error {
 		{"pivot root", p.pivot},
 		{"name host", p.nameHost},
 		{"hide control group", func() error { return unix.Unshare(unix.CLONE_NEWCGROUP) }}, // version 2: the engine's was "/" so far
-		{"bring loopback up", loopbackUp},
+		{"bring loopback up", p.loopbackUp},
 		{"make standard files", p.makeFiles},
 		{"set clocks", setClocks},
 		{"set limits", setLimits},
@@ -512,7 +512,10 @@ func (p *pid1) nameHost() error {
 	return unix.Setdomainname([]byte("(none)"))
 }
 
-func loopbackUp() error {
+func (p *pid1) loopbackUp() error {
+	if p.order.Network {
+		return nil
+	}
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err

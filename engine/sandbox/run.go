@@ -187,6 +187,9 @@ func check(s *Spec, probe bool) error {
 		from = append(from, m.Lowers...)
 		ats = append(ats, m.At)
 	}
+	if s.Tree != "" {
+		from = append(from, s.Tree)
+	}
 	for _, b := range s.Binds {
 		from = append(from, b.From)
 		ats = append(ats, b.At)
@@ -320,7 +323,7 @@ func makeMountPoint(dir, at string, file bool) error {
 
 // newOrder translates a Spec. The paths are in the order of the order's link targets.
 func newOrder(s *Spec) (*order, *hostPaths) {
-	o := &order{Argv: s.Argv, Env: slices.Clip(s.Env), Cwd: s.Cwd, Linux32: s.Linux32, PidMax: s.Processes,
+	o := &order{Argv: s.Argv, Env: slices.Clip(s.Env), Cwd: s.Cwd, Linux32: s.Linux32, Network: s.Network, PidMax: s.Processes,
 		Stdin: s.Stdin != nil, Stdout: s.Stdout != nil, Stderr: s.Stderr != nil,
 		Merged: s.Stdout != nil && s.Stdout == s.Stderr}
 	if s.Jobserver != nil {
@@ -334,6 +337,9 @@ func newOrder(s *Spec) (*order, *hostPaths) {
 		h.add(&o.Root[i])
 	}
 	o.Upper, o.Work = below("upper"), below("work")
+	if s.Tree != "" {
+		o.Upper = s.Tree
+	}
 	h.add(&o.Upper)
 	h.add(&o.Work)
 	for _, name := range []string{"build", "out"} {
@@ -393,6 +399,9 @@ func start(s *Spec, o *order, bounds *group) (*box, error) {
 		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS |
 			unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP,
 		Pdeathsig: syscall.SIGKILL,
+	}
+	if s.Network {
+		attr.Cloneflags &^= unix.CLONE_NEWNET
 	}
 	setIDs(attr)
 	leave := bounds.join(attr)

@@ -48,8 +48,11 @@ type Emulator struct {
 type Spec struct {
 	// Dir is the run's folder, on a file system that can hold an overlay's upper folder; one run at a time uses it.
 	// Run makes upper, work, build, out and skel below it where they are missing. They outlive the run.
-	Dir    string
-	Root   []string // lower folders of "/", topmost first; at most MaxRoot
+	Dir  string
+	Root []string // lower folders of "/", topmost first; at most MaxRoot
+	// Tree is a folder in the place of Dir's upper, on the same file system as Dir: what the command changes in the root
+	// is changed in there. "" is upper.
+	Tree   string
 	Mounts []Mount
 	Binds  []Bind
 
@@ -76,6 +79,7 @@ type Spec struct {
 	Silence time.Duration // longest time without a byte on Stdout and Stderr, 0: none; not with a terminal
 	Resume  bool          // go on with the upper folder and the build folder of an earlier run in Dir
 	Linux32 bool          // the 32-bit personality: uname says i686
+	Network bool          // the host's network, to work in a tree; false: none but the loopback
 	// Processes is the largest process id inside, so about the number of processes; 0 is 32768, the least is 301.
 	// Kernels before 6.14 cannot limit it for one sandbox and are not asked to.
 	Processes int

@@ -33,6 +33,7 @@ type order struct {
 	Size        *unix.Winsize // of the terminal, nil: unknown
 	Jobs        bool          // descriptors 4 and 5 are the jobserver's
 	Linux32     bool
+	Network     bool   // the host's
 	Handler     string // for binfmt_misc, "%s" in it is the interpreter; "": none
 	Interpreter string // link target
 	PidMax      int

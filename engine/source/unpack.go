@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,8 @@ type UnpackOptions struct {
 	Alternatives map[string]string
 	Skeleton     bool     // write /etc/passwd, group, hosts, nsswitch.conf and shells, and make /dev, /proc, /tmp and the like
 	Drop         []string // doublestar globs of paths to leave out, usr/lib/gcc/**/lto1; a folder goes with all it holds
+
+	Remedy string // for an archive that is refused; "": what a seed's declaration can do
 
 	limits limits // zero: defaults
 }
@@ -77,7 +80,7 @@ func UnpackDebs(dir string, debs []*os.File, o UnpackOptions) error {
 	for i, items := range archives {
 		for _, it := range items {
 			if err := t.apply(it); err != nil {
-				return refused(debs[i], fmt.Errorf("entry %q: %w", it.path, plain(err)))
+				return t.refused(debs[i], fmt.Errorf("entry %q: %w", it.path, plain(err)))
 			}
 		}
 	}
@@ -102,7 +105,7 @@ func UnpackImage(dir string, layers []*os.File, o UnpackOptions) error {
 	}
 	for i, items := range archives {
 		fail := func(it item, err error) error {
-			return refused(layers[i], fmt.Errorf("entry %q: %w", it.path, plain(err)))
+			return t.refused(layers[i], fmt.Errorf("entry %q: %w", it.path, plain(err)))
 		}
 		for _, it := range items { // a whiteout hides lower layers only, wherever it comes in its own
 			if err := t.whiteout(it); err != nil {
@@ -143,6 +146,7 @@ type tree struct {
 	image  bool     // an upper layer replaces whatever it finds
 	drop   []string // globs
 	limits limits
+	remedy string            // for what is refused
 	modes  map[string]uint32 // of folders, set at the end
 	known  map[string]bool   // folders, or links to one, that are there
 }
@@ -171,7 +175,8 @@ func newTree(dir string, o UnpackOptions) (*tree, error) {
 		root.Close()
 		return nil, err
 	}
-	return &tree{root: root, stage: filepath.Base(stage), limits: o.limits.orDefault(), modes: map[string]uint32{}, known: map[string]bool{}}, nil
+	remedy := cmp.Or(o.Remedy, "leave entries out with drop = […], or choose another package or image")
+	return &tree{root: root, stage: filepath.Base(stage), limits: o.limits.orDefault(), remedy: remedy, modes: map[string]uint32{}, known: map[string]bool{}}, nil
 }
 
 func (t *tree) close() {
@@ -195,7 +200,7 @@ func (t *tree) stageAll(archives []*os.File, open func(*os.File, int64) (io.Read
 				}
 			}
 			if err != nil {
-				return refused(in, err)
+				return t.refused(in, err)
 			}
 			return nil
 		})
@@ -204,8 +209,8 @@ func (t *tree) stageAll(archives []*os.File, open func(*os.File, int64) (io.Read
 }
 
 // refused says which archive err is about, and unless this machine is to blame, what to do about it.
-func refused(archive *os.File, err error) error {
-	remedy := "; leave entries out with drop = […], or choose another package or image"
+func (t *tree) refused(archive *os.File, err error) error {
+	remedy := "; " + t.remedy
 	for _, no := range []syscall.Errno{unix.ENOSPC, unix.EDQUOT, unix.EIO, unix.EROFS, unix.EACCES, unix.EPERM, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
 		if errors.Is(err, no) {
 			remedy = ""

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"vfsb/cache"
+	"vfsb/engine"
+	"vfsb/engine/load"
+	"vfsb/engine/sandbox"
+	"vfsb/engine/source"
+)
+
+func chrootVerb(app *app) *cobra.Command {
+	c := chroot{app: app}
+	cmd := &cobra.Command{
+		Use:   "chroot ROOTFS [COMMAND…]",
+		Short: "Work in a root file system of any architecture: a folder, or a tarball",
+		Long: `Runs a shell, or the command, with ROOTFS as its root: with /proc, /dev and /tmp of its
+own, the host's network and resolv.conf, and, if its programs are another machine's,
+under the emulator of a platform. Neither root nor anything of the host is needed.
+
+What is changed in a folder stays. A tarball is unpacked, and what is changed is thrown
+away, unless --keep names a folder to unpack it into. There is one id inside, 0: files
+are yours outside, and chown has no effect.`,
+		Example: `  vfsb chroot ./stage3 emerge --info
+  vfsb chroot --cpu cortex-a53 --bind ~/src:/src:ro out/stage1-arm64.tar.zst`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return app.withStore(func(store *cache.Store) error { return c.run(cmd.Context(), store, args[0], args[1:]) })
+		},
+	}
+	f := cmd.Flags()
+	f.SetInterspersed(false) // what follows ROOTFS is the command's
+	f.StringVar(&c.cpu, "cpu", "", "`MODEL` that the emulator shows, such as cortex-a53")
+	f.StringArrayVar(&c.binds, "bind", nil, "show `SRC[:DST][:ro]` of the host inside; may be repeated")
+	f.StringArrayVar(&c.env, "env", nil, "set `NAME=VALUE` inside; may be repeated")
+	f.BoolVar(&c.preserveEnv, "preserve-env", false, "keep the environment")
+	f.BoolVar(&c.noNet, "no-net", false, "no network but the loopback")
+	f.StringVar(&c.keep, "keep", "", "unpack a tarball into the new `DIR`, and keep what is changed")
+	return cmd
+}
+
+// chroot is one command line of the verb.
+type chroot struct {
+	app                *app
+	cpu, keep          string
+	binds, env         []string
+	preserveEnv, noNet bool
+}
+
+func (c *chroot) run(ctx context.Context, store *cache.Store, root string, command []string) (err error) {
+	root = within(c.app.directory, root)
+	info, err := os.Stat(root)
+	if err != nil {
+		return usageError{err}
+	}
+	isFolder := info.IsDir()
+	if isFolder && c.keep != "" {
+		return usageError{fmt.Errorf("--keep is for tarballs: %s is a folder, and what is changed in it stays", root)}
+	}
+	dir, release, err := store.NewRun("chroot")
+	if err != nil {
+		return err
+	}
+	defer release()
+	tree := root
+	if !isFolder {
+		if tree, err = c.unpack(dir, root); err != nil {
+			return err
+		}
+	}
+	if tree, err = filepath.Abs(tree); err != nil {
+		return err
+	}
+	arch, shell, err := engine.RootArch(tree)
+	if err != nil {
+		return usageError{err}
+	}
+	spec := sandbox.Spec{Dir: dir, Cwd: "/", Argv: command, Env: c.environment(), Terminal: true, Network: !c.noNet}
+	if len(command) == 0 {
+		spec.Argv = []string{shell, "-i"}
+	}
+	if isFolder || c.keep != "" {
+		spec.Tree = tree
+		if spec.Dir, err = beside(dir, tree); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, forget(spec)) }()
+	} else {
+		spec.Root = []string{tree}
+	}
+	if !engine.HostExec().Runs(arch) {
+		if spec.Emulator, err = c.emulator(ctx, store, arch); err != nil {
+			return err
+		}
+	}
+	spec.Linux32 = arch == "i686" || arch == "armv7"
+	if err := c.bind(&spec, tree); err != nil {
+		return err
+	}
+	result, err := sandbox.Run(ctx, spec)
+	if err != nil {
+		return err
+	}
+	if result.ExitCode != 0 {
+		return exitError{result.ExitCode}
+	}
+	return nil
+}
+
+// unpack unpacks a tarball into the folder that --keep names, or below dir.
+func (c *chroot) unpack(dir, tarball string) (tree string, err error) {
+	f, err := os.Open(tarball)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	tree = filepath.Join(dir, "root")
+	if c.keep != "" {
+		tree = within(c.app.directory, c.keep)
+	}
+	if err := os.Mkdir(tree, 0o755); err != nil {
+		return "", usageError{err}
+	}
+	if err := source.UnpackImage(tree, []*os.File{f}, source.UnpackOptions{Remedy: "name a folder, or a tarball of a root file system"}); err != nil {
+		return "", usageError{err}
+	}
+	return tree, nil
+}
+
+// beside is a run's folder on the file system of tree: dir, if it lies there, else a new one next to tree.
+func beside(dir, tree string) (string, error) {
+	var a, b syscall.Stat_t
+	if err := errors.Join(syscall.Stat(dir, &a), syscall.Stat(tree, &b)); err != nil {
+		return "", err
+	}
+	if a.Dev == b.Dev {
+		return dir, nil
+	}
+	made, err := os.MkdirTemp(filepath.Dir(tree), ".vfsb-chroot-")
+	if err != nil {
+		return "", usageError{fmt.Errorf("%w; the kernel needs a folder beside %s: make the one above it writable, or use a --store on the same file system", err, tree)}
+	}
+	return made, nil
+}
+
+// forget removes what the run has left: its folder, and what the kernel notes in the tree about being merged.
+func forget(spec sandbox.Spec) error {
+	entries, err := os.ReadDir(spec.Tree)
+	for _, e := range entries {
+		unix.Lremovexattr(filepath.Join(spec.Tree, e.Name()), "user.overlay.opaque") // most do not have it
+	}
+	unix.Lremovexattr(spec.Tree, "user.overlay.impure")
+	return errors.Join(err, cache.Remove(spec.Dir))
+}
+
+// environment is what the command gets.
+func (c *chroot) environment() []string {
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+	if c.preserveEnv {
+		env = os.Environ()
+	}
+	env = withTerm(env)
+	if c.cpu != "" {
+		env = append(env, "QEMU_CPU="+c.cpu)
+	}
+	return append(env, c.env...)
+}
+
+// emulator builds what runs programs of arch: of the workspace around, else of what vfsb carries.
+func (c *chroot) emulator(ctx context.Context, store *cache.Store, arch string) (_ *sandbox.Emulator, err error) {
+	a := *c.app
+	if _, err := load.FindRoot(a.directory); err != nil {
+		dir, err := os.MkdirTemp("", "vfsb-chroot-")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+		if err := os.WriteFile(filepath.Join(dir, load.FileName), []byte(newWorkspace), 0o644); err != nil {
+			return nil, err
+		}
+		a.directory = dir
+	}
+	e, err := a.open(store)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeCaches(e)) }()
+	show, err := a.display(ctx, "auto", &engine.Graph{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer show.close()
+	return e.EmulatorOf(ctx, arch, engine.Options{Notify: show.event})
+}
+
+// bind adds what the host shows inside.
+func (c *chroot) bind(spec *sandbox.Spec, tree string) error {
+	const resolver = "/etc/resolv.conf"
+	if _, err := os.Stat(resolver); err == nil && spec.Network {
+		spec.Binds = append(spec.Binds, sandbox.Bind{From: resolver, At: engine.Inside(tree, resolver)})
+	}
+	for _, text := range c.binds {
+		text, readOnly := strings.CutSuffix(text, ":ro")
+		from, at, both := strings.Cut(text, ":")
+		from, err := filepath.Abs(from)
+		if err != nil {
+			return err
+		}
+		if !both {
+			at = from
+		}
+		if _, err := os.Stat(from); err != nil || !filepath.IsAbs(at) || strings.Contains(at, ":") {
+			return usageError{fmt.Errorf("--bind is SRC[:DST][:ro], with an SRC that is there and an absolute DST, not %q", text)}
+		}
+		spec.Binds = append(spec.Binds, sandbox.Bind{From: from, At: engine.Inside(tree, filepath.Clean(at)), Writable: !readOnly})
+	}
+	return nil
+}

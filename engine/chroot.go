@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vfsb/engine/guard"
+	"vfsb/engine/load"
+	"vfsb/engine/sandbox"
+)
+
+// shells are the programs that a root file system is told by, and that are opened in it; the first that it has counts.
+var shells = []string{"/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh", "/bin/busybox"}
+
+// RootArch returns the architecture of the root file system in the folder dir, and its shell.
+func RootArch(dir string) (arch, shell string, err error) {
+	for _, shell := range shells {
+		arch, err := programArch(filepath.Join(dir, Inside(dir, shell)))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", "", fmt.Errorf("%s in %s is no program of Linux: %w", shell, dir, err)
+		}
+		return arch, shell, nil
+	}
+	return "", "", fmt.Errorf("%s has none of %s; name a root file system", dir, strings.Join(shells, ", "))
+}
+
+func programArch(file string) (string, error) {
+	f, err := elf.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	machine := guard.Machine{Machine: f.Machine, Class: f.Class, Data: f.Data}
+	for arch, m := range guard.Machines {
+		if m == machine {
+			return arch, nil
+		}
+	}
+	return "", fmt.Errorf("programs of %v are not known", machine)
+}
+
+// Inside is the path in the root file system dir to which the absolute path leads when dir is the root: links are
+// followed, and lead nowhere out of it. What is not there stays as it is.
+func Inside(dir, name string) string {
+	const maxLinks = 40
+	at, rest := "/", strings.Split(path.Clean(name), "/")
+	for links := 0; len(rest) > 0; {
+		at, rest = path.Join(at, rest[0]), rest[1:]
+		target, err := os.Readlink(filepath.Join(dir, at))
+		if err != nil || links == maxLinks {
+			continue
+		}
+		links++
+		if !path.IsAbs(target) {
+			target = path.Join(path.Dir(at), target)
+		}
+		at, rest = "/", slices.Concat(strings.Split(path.Clean(target), "/"), rest)
+	}
+	return at
+}
+
+// EmulatorOf builds what runs programs of the architecture on this machine, by the first platform that names something.
+func (e *Engine) EmulatorOf(ctx context.Context, arch string, o Options) (*sandbox.Emulator, error) {
+	for _, name := range slices.Sorted(maps.Keys(e.Workspace.Platforms)) {
+		p := e.Workspace.Platforms[name]
+		if p.Arch != arch || p.Emulator == nil {
+			continue
+		}
+		config, err := load.NewResolver(e.Workspace, e.Exec).Resolve(p.Emulator.Label, p.Name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: the emulator of platform %q: %w", load.Pos(p.Range), p.Name, err)
+		}
+		g, diags := e.Analyze([]load.Config{config})
+		if diags.HasErrors() {
+			return nil, diags
+		}
+		x, err := e.execution(g, o)
+		if err != nil {
+			return nil, err
+		}
+		defer x.close()
+		if err := x.buildAll(ctx); err != nil {
+			return nil, err
+		}
+		if err := x.present(ctx, g.Roots[0]); err != nil {
+			return nil, err
+		}
+		return x.emulator(p, g.Roots[0])
+	}
+	return nil, fmt.Errorf("no platform of this workspace has an emulator for %s programs; add one: emulator = { package = \"//qemu\", program = \"usr/bin/qemu-aarch64-static\" }", arch)
+}
