@@ -156,10 +156,15 @@ func beside(dir, tree string) (string, error) {
 // forget removes what the run has left: its folder, and what the kernel notes in the tree about being merged.
 func forget(spec sandbox.Spec) error {
 	entries, err := os.ReadDir(spec.Tree)
+	marked := []string{spec.Tree}
 	for _, e := range entries {
-		unix.Lremovexattr(filepath.Join(spec.Tree, e.Name()), "user.overlay.opaque") // most do not have it
+		marked = append(marked, filepath.Join(spec.Tree, e.Name()))
 	}
-	unix.Lremovexattr(spec.Tree, "user.overlay.impure")
+	for _, path := range marked {
+		for _, mark := range []string{"impure", "opaque", "origin", "uuid"} {
+			unix.Lremovexattr(path, "user.overlay."+mark) // most do not have it
+		}
+	}
 	return errors.Join(err, cache.Remove(spec.Dir))
 }
 
