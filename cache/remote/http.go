@@ -169,12 +169,6 @@ func (b *plainHTTP) read(ctx context.Context, d cache.Digest, offset int64) (io.
 	if err != nil {
 		return nil, err
 	}
-	if answer.StatusCode != http.StatusPartialContent && offset > 0 { // it gives the whole
-		if _, err := io.CopyN(io.Discard, answer.Body, offset); err != nil {
-			answer.Body.Close()
-			return nil, err
-		}
-	}
 	return answer.Body, nil
 }
 

@@ -35,9 +35,6 @@ func (r *reader) Read(b []byte) (int, error) {
 		switch {
 		case r.n > r.digest.Size:
 			r.err = fmt.Errorf("blob %s: %w: it is longer", r.digest, cache.ErrWrong)
-			if r.resumed {
-				r.err = errAgain
-			}
 			return 0, r.err
 		case n > 0:
 			r.vain = 0
@@ -103,7 +100,7 @@ func (c *Cache) judge(r *reader, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case r.resumed && (r.err == errAgain || errors.Is(err, cache.ErrWrong)):
+	case r.resumed && errors.Is(err, cache.ErrWrong):
 		// Some servers give the whole blob whatever is asked for. Now the beginning is read again and dropped.
 		r.cache.restarts.Store(true)
 		return errAgain

@@ -194,7 +194,10 @@ func (a *app) cacheStat(cmd *cobra.Command, labels []string) error {
 			took, err := r.(*remote.Cache).Check(cmd.Context())
 			if err != nil {
 				failed = true
-				fmt.Printf("FAILED  %s  %s: %v\n", r.(*remote.Cache).Name(), mode, err)
+				if gaveUp := (*remote.GaveUpError)(nil); errors.As(err, &gaveUp) {
+					err = gaveUp.Err
+				}
+				fmt.Printf("FAILED  %s  %s: %s\n", r.(*remote.Cache).Name(), mode, printableLines(err.Error()))
 				continue
 			}
 			fmt.Printf("ok      %s  %s, answers in %s\n", r.(*remote.Cache).Name(), mode, took.Round(time.Microsecond))
