@@ -28,4 +28,11 @@ package "python" {
       cp -r . /out{{ stage.libdir }}/python3.13
     SH
   }
+
+  script {
+    tools   = profile == "gnu" ? ["//python/host"] : []
+    deps    = ["//bzip2", "//expat", "//ncurses", "//openssl", "//readline", "//xz", "//zlib"]
+    runtime = ["//bzip2", "//expat", "//ncurses", "//openssl", "//readline", "//xz", "//zlib"]
+    script  = "python.sh.j2"
+  }
 }

@@ -113,7 +113,7 @@ profile "gnu" {
         ] : [
         "//hybrid/compiler", "//hybrid/uname",
         "//bash@hybrid", "//coreutils@hybrid", "//diffutils@hybrid", "//findutils@hybrid", "//gawk@hybrid",
-        "//grep@hybrid", "//gzip@hybrid", "//m4@hybrid", "//make@hybrid", "//patch@hybrid", "//sed@hybrid", "//tar@hybrid", "//xz@hybrid",
+        "//grep@hybrid", "//gzip@hybrid", "//m4@hybrid", "//make@hybrid", "//patch@hybrid", "//sed@hybrid", "//tar@hybrid", "//xz",
     ])
     vars = {
       prefix    = "/usr"

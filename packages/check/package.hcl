@@ -1,0 +1,17 @@
+package "check" {
+  summary = "Unit tests for C"
+  version = "0.15.2"
+  license = "LGPL-2.1-or-later"
+
+  source {
+    debian = {
+      suite  = "trixie"
+      source = "check"
+      sha256 = "8451b68ac5d6f3157b24f22eceff575bcf566264f6d78f3852f89d4e08cf42e1"
+    }
+  }
+
+  autotools {
+    configure = ["--disable-static", "--disable-subunit", "--disable-build-docs"]
+  }
+}

@@ -1,0 +1,20 @@
+package "gettext" {
+  summary = "Translations of messages: programs and library"
+  version = "0.23.1"
+  license = "GPL-3.0-or-later AND LGPL-2.1-or-later"
+
+  source {
+    url    = "https://ftp.gnu.org/gnu/gettext/gettext-${version}.tar.xz"
+    sha256 = "c1f97a72a7385b7e71dd07b5fea6cdaf12c9b88b564976b23bd8c11857af2970"
+    debian = { suite = "trixie", source = "gettext" }
+  }
+
+  autotools {
+    configure = [
+      "--disable-acl", "--disable-csharp", "--disable-curses", "--disable-d", "--disable-java", "--disable-modula2", "--disable-nls",
+      "--disable-openmp", "--disable-static", "--disable-xattr", "--with-included-gettext", "--with-included-libunistring",
+      "--with-included-libxml", "--with-included-glib", "--with-included-libcroco", "--without-bzip2", "--without-emacs",
+      "--without-git", "--without-selinux", "--without-xz",
+    ]
+  }
+}

@@ -1,0 +1,17 @@
+package "nano" {
+  summary = "Small text editor"
+  version = "8.4"
+  license = "GPL-3.0-or-later"
+
+  source {
+    url    = "https://www.nano-editor.org/dist/v8/nano-${version}.tar.xz"
+    sha256 = "5ad29222bbd55624d87ea677928b3106a743114d6c6f9b41f36c97be2a8e628d"
+    debian = { suite = "trixie", source = "nano" }
+  }
+
+  autotools {
+    deps      = ["//ncurses"]
+    runtime   = ["//ncurses"]
+    configure = ["--disable-libmagic", "--disable-nls", "--sysconfdir=/etc"]
+  }
+}

@@ -1,0 +1,26 @@
+package "openssl" {
+  summary = "Cryptography and TLS"
+  version = "3.5.7"
+  license = "Apache-2.0"
+
+  source {
+    url    = "https://github.com/openssl/openssl/releases/download/openssl-${version}/openssl-${version}.tar.gz"
+    sha256 = "a8c0d28a529ca480f9f36cf5792e2cd21984552a3c8e4aa11a24aa31aeac98e8"
+    debian = { suite = "trixie", source = "openssl" }
+  }
+
+  # Its Configure is a program in Perl, with modules that the seed lacks.
+  script {
+    tools = [profile == "gnu" ? "//perl/host" : "//perl:${exec.arch}-seed"]
+    vars = { target = lookup({
+      amd64 = "linux-x86_64", arm64 = "linux-aarch64", armv7 = "linux-armv4", i686 = "linux-x86", riscv64 = "linux64-riscv64"
+    }, platform.arch, "linux-generic32") }
+    script = <<-SH
+      ./Configure {{ vars.target }} --prefix={{ stage.prefix }} --libdir={{ platform.lib }} --openssldir=/etc/ssl \
+        shared no-docs no-tests ${CPPFLAGS-} $CFLAGS $LDFLAGS
+      make build_sw
+      make DESTDIR=/out install_sw install_ssldirs
+      rm -r /out/usr/{{ platform.lib }}/*.a
+    SH
+  }
+}

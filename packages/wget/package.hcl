@@ -1,0 +1,26 @@
+package "wget" {
+  summary = "Downloads files"
+  version = "1.25.0"
+  license = "GPL-3.0-or-later"
+
+  source {
+    url    = "https://ftp.gnu.org/gnu/wget/wget-${version}.tar.gz"
+    sha256 = "766e48423e79359ea31e41db9e5c289675947a7fcf2efdcedb726ac9d0da3784"
+    debian = { suite = "trixie", source = "wget" }
+  }
+
+  autotools {
+    deps    = ["//openssl", "//zlib"]
+    runtime = ["//openssl", "//zlib"]
+    env = {
+      OPENSSL_CFLAGS = "-I/sysroot/usr/include"
+      OPENSSL_LIBS   = "-L/sysroot/usr/${platform.lib} -lssl -lcrypto"
+      ZLIB_CFLAGS    = "-I/sysroot/usr/include"
+      ZLIB_LIBS      = "-L/sysroot/usr/${platform.lib} -lz"
+    }
+    configure = [
+      "--disable-iri", "--disable-nls", "--disable-pcre", "--disable-pcre2", "--disable-rpath", "--sysconfdir=/etc", "--with-ssl=openssl",
+      "--without-libpsl", "--without-libuuid", "--without-metalink",
+    ]
+  }
+}
