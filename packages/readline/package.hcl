@@ -12,6 +12,7 @@ package "readline" {
   autotools {
     deps      = ["//ncurses"]
     runtime   = ["//ncurses"]
+    prepare   = "sed -i 's/-Wl,-rpath,$(libdir) //' support/shobj-conf"
     configure = ["--disable-install-examples", "--disable-static", "--with-curses", "bash_cv_termcap_lib=libtinfo", "bash_cv_wcwidth_broken=no"]
     make      = ["SHLIB_LIBS=-ltinfo"]
   }
