@@ -33,7 +33,7 @@ type EventKind string
 // Kinds of events.
 const (
 	EventStarted   EventKind = "started"   // the graph is known: Total nodes
-	EventFetch     EventKind = "fetch"     // a source is on its way: Bytes of Total
+	EventFetch     EventKind = "fetch"     // a source or a layer is on its way: Bytes of Total; both are the same at its end
 	EventRunning   EventKind = "running"   // a node's execution begins
 	EventPhase     EventKind = "phase"     // its script entered a phase
 	EventOutput    EventKind = "output"    // the last line that its script printed; not in --json

@@ -21,8 +21,8 @@ type Remote interface {
 	// Result returns what the action with that key gave, if it is believed and the cache has the layer. A result without
 	// a layer says that a check has passed.
 	Result(ctx context.Context, key cache.Digest) (cache.Result, error)
-	// PullLayer brings a layer into the store.
-	PullLayer(ctx context.Context, l cache.Layer) error
+	// PullLayer brings a layer into the store, and may tell progress how many bytes have come; that may be nil.
+	PullLayer(ctx context.Context, l cache.Layer, progress func(done int64)) error
 	// PullBlob brings a blob into the store.
 	PullBlob(ctx context.Context, d cache.Digest) error
 	// Push stores a result, and before it what it names, the texts, and those of the blobs that are in the store.
@@ -153,7 +153,9 @@ func (x *execution) pullLayer(ctx context.Context, id int32) bool {
 	if st.unpulled == nil && !x.Store.HasLayer(st.result.Layer) {
 		for _, r := range x.Remotes {
 			x.pulls <- struct{}{}
-			st.unpulled = r.PullLayer(ctx, st.result.Layer)
+			told, ended := x.pulling(id)
+			st.unpulled = r.PullLayer(ctx, st.result.Layer, told)
+			ended()
 			<-x.pulls
 			if st.unpulled == nil || ctx.Err() != nil {
 				break
@@ -161,6 +163,25 @@ func (x *execution) pullLayer(ctx context.Context, id int32) bool {
 		}
 	}
 	return x.Store.HasLayer(st.result.Layer)
+}
+
+// pulling returns what tells, now and then, how much of the node's layer has come, and that no more comes.
+func (x *execution) pulling(id int32) (told func(done int64), ended func()) {
+	layer, last := x.nodes[id].result.Layer.Tar, time.Now()
+	ev := Event{Event: EventFetch, Label: x.graph.Nodes[id].Label, URL: "layers/" + layer.Hex()[:12]}
+	told = func(done int64) {
+		ev.Bytes = done
+		if now := time.Now(); now.Sub(last) > 100*time.Millisecond && done < layer.Size {
+			last, ev.Total = now, layer.Size
+			x.emit(ev)
+		}
+	}
+	return told, func() {
+		if ev.Total > 0 {
+			ev.Total = ev.Bytes
+			x.emit(ev)
+		}
+	}
 }
 
 // PullBlob brings a blob into the store, if a remote cache has it.
@@ -334,7 +355,7 @@ func (e *Engine) PullAll(ctx context.Context, g *Graph) ([]Share, error) {
 		}
 		var failures []error
 		for _, r := range x.Remotes {
-			err := r.PullLayer(ctx, st.result.Layer)
+			err := r.PullLayer(ctx, st.result.Layer, nil)
 			if err == nil {
 				return nil
 			}

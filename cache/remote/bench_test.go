@@ -44,7 +44,7 @@ func BenchmarkPull(b *testing.B) {
 					slots <- struct{}{}
 					group.Go(func() {
 						defer func() { <-slots }()
-						if err := cache.PullLayer(ctx, l); err != nil {
+						if err := cache.PullLayer(ctx, l, nil); err != nil {
 							b.Error(err)
 						}
 					})

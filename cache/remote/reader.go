@@ -11,10 +11,11 @@ import (
 
 // A reader reads a blob to its end, and goes on after a connection has broken. What it gives is yet to be verified.
 type reader struct {
-	cache  *Cache
-	ctx    context.Context
-	digest cache.Digest
-	moved  func(int)
+	cache    *Cache
+	ctx      context.Context
+	digest   cache.Digest
+	moved    func(int)        // told of the bytes that come
+	progress func(done int64) // told of how far it is; may be nil
 
 	in      io.ReadCloser // nil: to be opened
 	n       int64
@@ -38,6 +39,9 @@ func (r *reader) Read(b []byte) (int, error) {
 			return 0, r.err
 		case n > 0:
 			r.vain = 0
+			if r.progress != nil {
+				r.progress(r.n)
+			}
 			return n, nil
 		case err == io.EOF && r.n == r.digest.Size:
 			return 0, io.EOF

@@ -151,10 +151,12 @@ func (c *Cache) Result(ctx context.Context, key cache.Digest) (cache.Result, err
 	return r, err
 }
 
-// PullLayer brings a layer into the store. It streams: no more than a few buffers of it are in memory.
-func (c *Cache) PullLayer(ctx context.Context, l cache.Layer) error {
+// PullLayer brings a layer into the store, and calls progress with the number of bytes that have come. It streams: no
+// more than a few buffers of it are in memory.
+func (c *Cache) PullLayer(ctx context.Context, l cache.Layer, progress func(done int64)) error {
 	return c.transfer(ctx, &c.pulling, func(ctx context.Context, moved func(int)) error {
 		r := c.reader(ctx, l.Tar, moved)
+		r.progress = progress
 		defer r.Close()
 		return c.judge(r, c.Store.ImportLayer(r, l))
 	})

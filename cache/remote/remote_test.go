@@ -118,7 +118,7 @@ func conform(t *testing.T, o Options) {
 		if _, err := b.Result(ctx, key); !errors.Is(err, cache.ErrNotFound) {
 			t.Fatalf("before the push: %v, want that it is not found", err)
 		}
-		if err := b.PullLayer(ctx, want.Layer); !errors.Is(err, cache.ErrNotFound) {
+		if err := b.PullLayer(ctx, want.Layer, nil); !errors.Is(err, cache.ErrNotFound) {
 			t.Errorf("the layer before the push: %v, want that it is not found", err)
 		}
 		source, err := from.PutBytes(bytes.Repeat([]byte("source"), 1+size/6))
@@ -137,8 +137,12 @@ func conform(t *testing.T, o Options) {
 		if got.Time = got.Time.UTC(); got != want {
 			t.Errorf("pushed %+v, got %+v", want, got)
 		}
-		if err := b.PullLayer(ctx, got.Layer); err != nil {
+		done := int64(0)
+		if err := b.PullLayer(ctx, got.Layer, func(n int64) { done = n }); err != nil {
 			t.Fatal(err)
+		}
+		if done != got.Layer.Tar.Size {
+			t.Errorf("%d bytes are said to have come, of %d", done, got.Layer.Tar.Size)
 		}
 		if err := to.VerifyLayer(got.Layer); err != nil {
 			t.Error(err)
@@ -167,7 +171,7 @@ func conform(t *testing.T, o Options) {
 			if got, err := b.Result(ctx, key); err != nil || got.Layer != want.Layer {
 				t.Errorf("%d: %v", i, err)
 			}
-			if err := b.PullLayer(ctx, want.Layer); err != nil {
+			if err := b.PullLayer(ctx, want.Layer, nil); err != nil {
 				t.Error(err)
 			}
 		})
@@ -324,7 +328,7 @@ func TestResume(t *testing.T) {
 				}
 				return -1
 			}
-			if err := b.PullLayer(context.Background(), r.Layer); err != nil {
+			if err := b.PullLayer(context.Background(), r.Layer, nil); err != nil {
 				t.Fatal(err)
 			}
 			if err := b.Store.VerifyLayer(r.Layer); err != nil {
@@ -366,7 +370,7 @@ func TestWrongBytes(t *testing.T) {
 			_, r, b := shared(t, scheme, s, large)
 			s.Corrupt(1)
 			ctx := context.Background()
-			if err := b.PullLayer(ctx, r.Layer); !errors.Is(err, cache.ErrWrong) {
+			if err := b.PullLayer(ctx, r.Layer, nil); !errors.Is(err, cache.ErrWrong) {
 				t.Errorf("a layer with a wrong byte: %v", err)
 			}
 			if err := b.PullBlob(ctx, r.Log); !errors.Is(err, cache.ErrWrong) {
@@ -515,7 +519,7 @@ func TestStalls(t *testing.T) {
 				}
 			}
 			b.patience = c.p
-			if err := b.PullLayer(context.Background(), r.Layer); !slices.Contains(c.want, errors.Unwrap(err)) {
+			if err := b.PullLayer(context.Background(), r.Layer, nil); !slices.Contains(c.want, errors.Unwrap(err)) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 			key := cache.DigestOf([]byte("x"))
@@ -728,7 +732,7 @@ func TestMemory(t *testing.T) {
 	}
 	b := open(t, Options{URL: s.URL, Store: to})
 	most := peak(func() {
-		if err := b.PullLayer(context.Background(), r.Layer); err != nil {
+		if err := b.PullLayer(context.Background(), r.Layer, nil); err != nil {
 			t.Error(err)
 		}
 	})
@@ -776,7 +780,7 @@ func TestServe(t *testing.T) {
 			if got, err := c.Result(ctx, check); err != nil || got.Layer != (cache.Layer{}) {
 				t.Errorf("the check: %+v, %v", got, err)
 			}
-			if err := c.PullLayer(ctx, got.Layer); err != nil {
+			if err := c.PullLayer(ctx, got.Layer, nil); err != nil {
 				t.Error(err)
 			}
 			if err := c.PullBlob(ctx, got.Log); err != nil {
