@@ -180,7 +180,7 @@ func TestRealPackages(t *testing.T) {
 `)
 	const box = "//box:amd64-seed"
 	first := executed(build(t, store, ws, box))
-	for _, label := range []string{"//bash@seed", "//make@seed", "//xz@seed", "//zlib@seed", "//box@seed"} {
+	for _, label := range []string{"//bash@seed", "//make@seed", "//xz@seed", "//box@seed"} { // zlib may be there from another test
 		if !strings.Contains(first, label) {
 			t.Errorf("%s was not executed, but %s", label, first)
 		}

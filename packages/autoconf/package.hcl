@@ -1,7 +1,8 @@
 package "autoconf" {
-  summary = "Makes configure scripts"
-  version = "2.72"
-  license = "GPL-3.0-or-later"
+  summary  = "Makes configure scripts"
+  version  = "2.72"
+  license  = "GPL-3.0-or-later"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://ftp.gnu.org/gnu/autoconf/autoconf-${version}.tar.xz"

@@ -1,7 +1,8 @@
 package "check" {
-  summary = "Unit tests for C"
-  version = "0.15.2"
-  license = "LGPL-2.1-or-later"
+  summary  = "Unit tests for C"
+  version  = "0.15.2"
+  license  = "LGPL-2.1-or-later"
+  profiles = ["gnu", "seed"]
 
   source {
     debian = {

@@ -1,7 +1,8 @@
 package "curl" {
-  summary = "Transfers by HTTP and other protocols: program and library"
-  version = "8.14.1"
-  license = "curl"
+  summary  = "Transfers by HTTP and other protocols: program and library"
+  version  = "8.14.1"
+  license  = "curl"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://curl.se/download/curl-${version}.tar.gz"

@@ -1,7 +1,8 @@
 package "expat" {
-  summary = "Parser of XML"
-  version = "2.5.0"
-  license = "MIT"
+  summary  = "Parser of XML"
+  version  = "2.5.0"
+  license  = "MIT"
+  profiles = ["gnu", "seed"]
 
   source {
     debian = {

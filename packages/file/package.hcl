@@ -1,7 +1,8 @@
 package "file" {
-  summary = "Says what kind of file a file is"
-  version = "5.46"
-  license = "BSD-2-Clause-Darwin"
+  summary  = "Says what kind of file a file is"
+  version  = "5.46"
+  license  = "BSD-2-Clause-Darwin"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://astron.com/pub/file/file-${version}.tar.gz"

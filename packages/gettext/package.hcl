@@ -1,7 +1,8 @@
 package "gettext" {
-  summary = "Translations of messages: programs and library"
-  version = "0.23.1"
-  license = "GPL-3.0-or-later AND LGPL-2.1-or-later"
+  summary  = "Translations of messages: programs and library"
+  version  = "0.23.1"
+  license  = "GPL-3.0-or-later AND LGPL-2.1-or-later"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://ftp.gnu.org/gnu/gettext/gettext-${version}.tar.xz"

@@ -1,7 +1,8 @@
 package "git" {
-  summary = "Version control"
-  version = "2.47.3"
-  license = "GPL-2.0-only"
+  summary  = "Version control"
+  version  = "2.47.3"
+  license  = "GPL-2.0-only"
+  profiles = ["gnu", "seed"]
 
   source {
     debian = {

@@ -1,7 +1,8 @@
 package "less" {
-  summary = "Pager"
-  version = "668"
-  license = "GPL-3.0-or-later OR BSD-2-Clause"
+  summary  = "Pager"
+  version  = "668"
+  license  = "GPL-3.0-or-later OR BSD-2-Clause"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://www.greenwoodsoftware.com/less/less-${version}.tar.gz"

@@ -1,7 +1,8 @@
 package "nano" {
-  summary = "Small text editor"
-  version = "8.4"
-  license = "GPL-3.0-or-later"
+  summary  = "Small text editor"
+  version  = "8.4"
+  license  = "GPL-3.0-or-later"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://www.nano-editor.org/dist/v8/nano-${version}.tar.xz"

@@ -1,7 +1,8 @@
 package "openssl" {
-  summary = "Cryptography and TLS"
-  version = "3.5.7"
-  license = "Apache-2.0"
+  summary  = "Cryptography and TLS"
+  version  = "3.5.7"
+  license  = "Apache-2.0"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://github.com/openssl/openssl/releases/download/openssl-${version}/openssl-${version}.tar.gz"

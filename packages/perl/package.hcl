@@ -1,7 +1,8 @@
 package "perl" {
-  summary = "The language Perl"
-  version = "5.40.1"
-  license = "Artistic-1.0-Perl OR GPL-1.0-or-later"
+  summary  = "The language Perl"
+  version  = "5.40.1"
+  license  = "Artistic-1.0-Perl OR GPL-1.0-or-later"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://www.cpan.org/src/5.0/perl-${version}.tar.xz"

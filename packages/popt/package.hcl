@@ -1,7 +1,8 @@
 package "popt" {
-  summary = "Library for options of the command line"
-  version = "1.19"
-  license = "MIT"
+  summary  = "Library for options of the command line"
+  version  = "1.19"
+  license  = "MIT"
+  profiles = ["gnu", "seed"]
 
   source {
     debian = {

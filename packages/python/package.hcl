@@ -1,7 +1,8 @@
 package "python" {
-  summary = "The language Python"
-  version = "3.13.5"
-  license = "PSF-2.0"
+  summary  = "The language Python"
+  version  = "3.13.5"
+  license  = "PSF-2.0"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://www.python.org/ftp/python/${version}/Python-${version}.tar.xz"

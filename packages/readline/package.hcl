@@ -1,7 +1,8 @@
 package "readline" {
-  summary = "Library for lines that are edited as they are typed"
-  version = "8.2"
-  license = "GPL-3.0-or-later"
+  summary  = "Library for lines that are edited as they are typed"
+  version  = "8.2"
+  license  = "GPL-3.0-or-later"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://ftp.gnu.org/gnu/readline/readline-${version}.tar.gz"

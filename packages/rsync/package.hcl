@@ -1,7 +1,8 @@
 package "rsync" {
-  summary = "Copies files, and only what has changed of them"
-  version = "3.5.0"
-  license = "GPL-3.0-or-later"
+  summary  = "Copies files, and only what has changed of them"
+  version  = "3.5.0"
+  license  = "GPL-3.0-or-later"
+  profiles = ["gnu", "seed"]
 
   source {
     debian = {

@@ -1,7 +1,8 @@
 package "util-linux" {
-  summary = "Programs around the kernel: mount, su, fdisk, dmesg, and their libraries"
-  version = "2.41.5"
-  license = "GPL-2.0-or-later AND LGPL-2.1-or-later AND BSD-3-Clause"
+  summary  = "Programs around the kernel: mount, su, fdisk, dmesg, and their libraries"
+  version  = "2.41.5"
+  license  = "GPL-2.0-or-later AND LGPL-2.1-or-later AND BSD-3-Clause"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://www.kernel.org/pub/linux/utils/util-linux/v2.41/util-linux-${version}.tar.xz"

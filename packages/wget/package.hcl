@@ -1,7 +1,8 @@
 package "wget" {
-  summary = "Downloads files"
-  version = "1.25.0"
-  license = "GPL-3.0-or-later"
+  summary  = "Downloads files"
+  version  = "1.25.0"
+  license  = "GPL-3.0-or-later"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://ftp.gnu.org/gnu/wget/wget-${version}.tar.gz"

@@ -1,7 +1,8 @@
 package "which" {
-  summary = "Says where a command lies"
-  version = "2.21"
-  license = "GPL-3.0-or-later"
+  summary  = "Says where a command lies"
+  version  = "2.21"
+  license  = "GPL-3.0-or-later"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://ftp.gnu.org/gnu/which/which-${version}.tar.gz"

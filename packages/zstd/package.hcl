@@ -1,7 +1,8 @@
 package "zstd" {
-  summary = "Compressor, with its library"
-  version = "1.5.7"
-  license = "BSD-3-Clause OR GPL-2.0-only"
+  summary  = "Compressor, with its library"
+  version  = "1.5.7"
+  license  = "BSD-3-Clause OR GPL-2.0-only"
+  profiles = ["gnu", "seed"]
 
   source {
     url    = "https://github.com/facebook/zstd/releases/download/v${version}/zstd-${version}.tar.gz"
