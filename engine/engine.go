@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -81,6 +82,16 @@ func (e *Engine) Analyze(roots []load.Config) (*Graph, hcl.Diagnostics) {
 // nodes failed, the context's cause when it was cancelled; every other error is the
 // machine's.
 func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, error) {
+	for {
+		summary, err := e.build(ctx, g, o)
+		// What is different now lies in the store, so this comes to an end.
+		if anew := (*anewError)(nil); !errors.As(err, &anew) || ctx.Err() != nil {
+			return summary, err
+		}
+	}
+}
+
+func (e *Engine) build(ctx context.Context, g *Graph, o Options) (*Summary, error) {
 	x, err := e.execution(g, o)
 	if err != nil {
 		return nil, err
@@ -98,6 +109,13 @@ func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 		err = x.deliver(ctx)
 	}
 	x.drain()
+	if err == errFailed && len(x.failures) == 0 {
+		err = x.anew
+	}
+	if anew := (*anewError)(nil); errors.As(err, &anew) {
+		x.emit(Event{Event: EventWarning, Message: anew.Error()})
+		return nil, err
+	}
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 	}
@@ -182,6 +200,7 @@ type execution struct {
 	mu       sync.Mutex // guards failures, skipped, summary and the calls of Notify
 	failures []Failure
 	skipped  []Failure
+	anew     error // an *anewError, if a node failed with one
 
 	jobs *jobs.Broker // of compile jobs over all sandboxes
 }
@@ -197,6 +216,7 @@ type nodeState struct {
 	// unchecked: result is the node's, but the guard has not seen the layer under the policy of today.
 	unchecked bool
 	pulled    bool // result comes from a remote cache
+	anew      bool // it was not run, because of an *anewError
 
 	presence sync.Mutex // held while the layer is made present
 	unpulled error      // why the layer could not be pulled
