@@ -98,6 +98,7 @@ func (e *Engine) build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 	}
 	defer x.close()
 	x.emit(Event{Event: EventStarted, Total: int64(len(g.Nodes)), Remain: x.criticalPath()})
+	x.asks = len(e.Remotes) > 0
 	if len(e.PushTo) > 0 && !o.DryRun {
 		x.pusher = newPusher(ctx)
 	}
@@ -193,6 +194,7 @@ type execution struct {
 	nodes   []nodeState
 	entered *Node // not to be run: Enter opens it instead
 	needs   needs
+	asks    bool          // remote caches are asked for what the store does not know
 	pulls   chan struct{} // a token for each layer that is being pulled
 	pusher  *pusher       // nil: nothing is pushed
 	summary Summary
@@ -229,7 +231,7 @@ func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
 	if o.Out == "" {
 		o.Out = filepath.Join(e.Workspace.Root, "out")
 	}
-	x := &execution{Engine: e, Options: o, graph: g, begun: time.Now(), nodes: make([]nodeState, len(g.Nodes)), pulls: make(chan struct{}, pulls)}
+	x := &execution{Engine: e, Options: o, graph: g, begun: time.Now(), nodes: make([]nodeState, len(g.Nodes)), pulls: make(chan struct{}, maxPulls)}
 	x.summary.Count = map[Status]int{}
 	durations := e.Store.Durations()
 	x.weights = make([]float64, len(g.Nodes))
@@ -255,8 +257,8 @@ func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
 // limits bound the schedule.
 func (x *execution) limits() limits {
 	l := limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: x.KeepGoing}
-	if len(x.Remotes) > 0 {
-		l.Asks = asks
+	if x.asks {
+		l.Asks = maxAsks
 	}
 	return l
 }

@@ -102,6 +102,7 @@ func (x *execution) emulator(ctx context.Context, n *Node, id int32) (*sandbox.E
 // buildAll builds the graph, and delivers nothing.
 func (x *execution) buildAll(ctx context.Context) error {
 	x.emit(Event{Event: EventStarted, Total: int64(len(x.graph.Nodes))})
+	x.asks = len(x.Remotes) > 0
 	if err := x.resolveSources(ctx); err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (x *execution) Lookup(id int32) (bool, error) {
 		x.known(id, result, Cached)
 		return true, nil
 	}
-	if x.DryRun && len(x.Remotes) == 0 {
+	if x.DryRun && !x.asks {
 		return true, x.plan(id)
 	}
 	return false, nil
