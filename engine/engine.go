@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -82,12 +83,23 @@ func (e *Engine) Analyze(roots []load.Config) (*Graph, hcl.Diagnostics) {
 // nodes failed, the context's cause when it was cancelled; every other error is the
 // machine's.
 func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, error) {
+	for {
+		summary, err := e.build(ctx, g, o)
+		// What is different now lies in the store, so this comes to an end.
+		if anew := (*anewError)(nil); !errors.As(err, &anew) || ctx.Err() != nil {
+			return summary, err
+		}
+	}
+}
+
+func (e *Engine) build(ctx context.Context, g *Graph, o Options) (*Summary, error) {
 	x, err := e.execution(g, o)
 	if err != nil {
 		return nil, err
 	}
 	defer x.close()
 	x.emit(Event{Event: EventStarted, Total: int64(len(g.Nodes)), Remain: x.criticalPath()})
+	x.asks = len(e.Remotes) > 0
 	if len(e.PushTo) > 0 && !o.DryRun {
 		x.pusher = newPusher(ctx)
 	}
@@ -99,6 +111,13 @@ func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 		err = x.deliver(ctx)
 	}
 	x.drain()
+	if err == errFailed && len(x.failures) == 0 {
+		err = x.anew
+	}
+	if anew := (*anewError)(nil); errors.As(err, &anew) {
+		x.emit(Event{Event: EventWarning, Message: anew.Error()})
+		return nil, err
+	}
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 	}
@@ -179,6 +198,7 @@ type execution struct {
 	nodes   []nodeState
 	entered *Node // not to be run: Enter opens it instead
 	needs   needs
+	asks    bool          // remote caches are asked for what the store does not know
 	pulls   chan struct{} // a token for each layer that is being pulled
 	pusher  *pusher       // nil: nothing is pushed
 	summary Summary
@@ -186,6 +206,7 @@ type execution struct {
 	mu       sync.Mutex // guards failures, skipped, summary and the calls of Notify
 	failures []Failure
 	skipped  []Failure
+	anew     error // an *anewError, if a node failed with one
 
 	jobs *jobs.Broker // of compile jobs over all sandboxes
 }
@@ -201,6 +222,7 @@ type nodeState struct {
 	// unchecked: result is the node's, but the guard has not seen the layer under the policy of today.
 	unchecked bool
 	pulled    bool // result comes from a remote cache
+	anew      bool // it was not run, because of an *anewError
 
 	presence sync.Mutex // held while the layer is made present
 	unpulled error      // why the layer could not be pulled
@@ -213,7 +235,7 @@ func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
 	if o.Out == "" {
 		o.Out = filepath.Join(e.Workspace.Root, "out")
 	}
-	x := &execution{Engine: e, Options: o, graph: g, begun: time.Now(), nodes: make([]nodeState, len(g.Nodes)), pulls: make(chan struct{}, pulls)}
+	x := &execution{Engine: e, Options: o, graph: g, begun: time.Now(), nodes: make([]nodeState, len(g.Nodes)), pulls: make(chan struct{}, maxPulls)}
 	x.summary.Count = map[Status]int{}
 	durations := e.Store.Durations()
 	x.weights = make([]float64, len(g.Nodes))
@@ -239,8 +261,8 @@ func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
 // limits bound the schedule.
 func (x *execution) limits() limits {
 	l := limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: x.KeepGoing}
-	if len(x.Remotes) > 0 {
-		l.Asks = asks
+	if x.asks {
+		l.Asks = maxAsks
 	}
 	return l
 }

@@ -101,6 +101,7 @@ func (x *execution) emulator(p *load.Platform, id int32) (*sandbox.Emulator, err
 // buildAll builds the graph, and delivers nothing.
 func (x *execution) buildAll(ctx context.Context) error {
 	x.emit(Event{Event: EventStarted, Total: int64(len(x.graph.Nodes))})
+	x.asks = len(x.Remotes) > 0
 	if err := x.resolveSources(ctx); err != nil {
 		return err
 	}

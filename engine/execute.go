@@ -55,7 +55,7 @@ func (x *execution) Lookup(id int32) (bool, error) {
 		x.known(id, result, Cached)
 		return true, nil
 	}
-	if x.DryRun && len(x.Remotes) == 0 {
+	if x.DryRun && !x.asks {
 		return true, x.plan(id)
 	}
 	return false, nil
@@ -140,13 +140,23 @@ func (x *execution) present(ctx context.Context, id int32) error {
 		return err
 	}
 	if result.Layer != before {
-		return fmt.Errorf("%s is not reproducible: its lost layer %s came out as %s; run the build again, which goes on from the new layer",
-			n.Label, before.Tar.Hex()[:12], result.Layer.Tar.Hex()[:12])
+		return &anewError{n.Label, before.Tar, result.Layer.Tar}
 	}
 	x.push(id)
 	x.emit(Event{Event: EventFinished, Label: n.Label, Status: Executed, Rebuilt: true, Key: st.key.String(), Layer: before.Tar.String(),
 		Seconds: result.Seconds, CPU: result.CPU})
 	return nil
+}
+
+// An anewError says that a node's lost layer came out as another. What needs it has another key now: Build begins anew.
+type anewError struct {
+	label       string
+	before, now cache.Digest
+}
+
+func (e *anewError) Error() string {
+	return fmt.Sprintf("%s is not reproducible: its lost layer %s came out as %s; what needs it is looked at anew",
+		e.label, e.before.Hex()[:12], e.now.Hex()[:12])
 }
 
 // Run executes the node, unless another process did so meanwhile, and has the guard check what came out.
@@ -179,6 +189,10 @@ func (x *execution) Run(ctx context.Context, id int32) error {
 // Fail records why a node failed.
 func (x *execution) Fail(id int32, err error) {
 	n := x.graph.Nodes[id]
+	if anew := (*anewError)(nil); errors.As(err, &anew) {
+		x.anew, x.nodes[id].anew = err, true
+		return
+	}
 	x.mu.Lock()
 	x.failures = append(x.failures, Failure{n.Label, err})
 	x.mu.Unlock()
@@ -195,6 +209,9 @@ func (x *execution) Fail(id int32, err error) {
 
 // Skip records that a node was not run.
 func (x *execution) Skip(id, cause int32) {
+	if x.nodes[cause].anew {
+		return
+	}
 	label, why := x.graph.Nodes[id].Label, "needs "+x.graph.Nodes[cause].Label
 	x.mu.Lock()
 	x.skipped = append(x.skipped, Failure{label, errors.New(why)})

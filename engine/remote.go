@@ -40,9 +40,9 @@ const (
 )
 
 const (
-	asks   = 64 // lookups at once: they wait for the network
-	pulls  = 8  // layers pulled at once
-	pushes = 4  // results pushed at once
+	maxAsks   = 64 // lookups at once: they wait for the network
+	maxPulls  = 8  // layers pulled at once
+	maxPushes = 4  // results pushed at once
 
 	// pushWait is for how long a build that is done waits for what is still being pushed.
 	pushWait = 5 * time.Minute
@@ -130,7 +130,7 @@ func (x *execution) pull(ctx context.Context, ids []int32) {
 		return
 	}
 	var group errgroup.Group
-	group.SetLimit(pulls)
+	group.SetLimit(maxPulls)
 	for _, id := range ids {
 		st := &x.nodes[id]
 		if x.graph.Nodes[id].Step == nil || x.Store.HasLayer(st.result.Layer) {
@@ -206,7 +206,7 @@ type pusher struct {
 }
 
 func newPusher(ctx context.Context) *pusher {
-	p := &pusher{slots: make(chan struct{}, pushes), left: map[string]bool{}}
+	p := &pusher{slots: make(chan struct{}, maxPushes), left: map[string]bool{}}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	return p
 }
@@ -304,11 +304,12 @@ func (e *Engine) walk(ctx context.Context, g *Graph, ask bool, do func(ctx conte
 		return nil, err
 	}
 	defer x.close()
-	l := x.limits()
-	if !ask {
-		l.Asks = 0
+	x.asks = ask
+	err = schedule(ctx, g, x.weights, x.limits(), x) // where nothing runs
+	if err == errFailed {
+		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 	}
-	if err := schedule(ctx, g, x.weights, l, &surveyor{x}); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if err := x.pin(); err != nil {
@@ -316,7 +317,7 @@ func (e *Engine) walk(ctx context.Context, g *Graph, ask bool, do func(ctx conte
 	}
 	list := make([]Share, 0, len(g.Nodes))
 	var group errgroup.Group
-	group.SetLimit(pulls)
+	group.SetLimit(maxPulls)
 	for id, n := range g.Nodes {
 		if n.Step == nil {
 			continue
@@ -330,13 +331,6 @@ func (e *Engine) walk(ctx context.Context, g *Graph, ask bool, do func(ctx conte
 	group.Wait()
 	return list, context.Cause(ctx)
 }
-
-// surveyor is an execution in which what is not known is only planned.
-type surveyor struct{ *execution }
-
-func (s *surveyor) Prepare(context.Context, int32) error { return nil }
-
-func (s *surveyor) Run(_ context.Context, id int32) error { return s.plan(id) }
 
 // Push pushes what the store knows of the nodes of g to the caches that take results.
 func (e *Engine) Push(ctx context.Context, g *Graph) ([]Share, error) {

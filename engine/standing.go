@@ -24,7 +24,7 @@ func (e *Engine) Standings(g *Graph) ([]Standing, error) {
 	list := make([]Standing, len(g.Nodes))
 	for _, id := range g.order() {
 		n, st := g.Nodes[id], &x.nodes[id]
-		if _, err := x.Lookup(id); err != nil || !st.known && n.Step != nil {
+		if _, err := x.Lookup(id); err != nil {
 			st.planned = true
 		}
 		list[id] = Standing{Status: Planned, Seconds: durations[n.Label]}

@@ -17,7 +17,6 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -745,16 +744,19 @@ func TestMemory(t *testing.T) {
 func TestServe(t *testing.T) {
 	store := newStore(t)
 	signer := ed25519.NewKeyFromSeed(make([]byte, 32))
-	server := &http.Server{Handler: (&Server{Store: store, Sign: signer}).Handler(), Protocols: new(http.Protocols)}
-	server.Protocols.SetHTTP1(true)
-	server.Protocols.SetUnencryptedHTTP2(true)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	go server.Serve(l)
-	defer server.Close()
-	ctx := context.Background()
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- (&Server{Store: store, Sign: signer}).Serve(ctx, l) }()
+	defer func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}()
 	key, want := newResult(t, store, large, 1)
 	check := cache.DigestOf([]byte("check"))
 	if err := errors.Join(store.PutResult(key, want), store.PutChecked(check, "//x")); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -35,8 +36,19 @@ type Server struct {
 	indexes   map[cache.Digest]cache.Layer
 }
 
-// Handler returns what is to be served, by a server that speaks HTTP/2 without TLS, too.
-func (s *Server) Handler() http.Handler {
+// Serve serves at l until ctx is done.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	h := &http.Server{Handler: s.handler(), Protocols: new(http.Protocols)}
+	h.Protocols.SetHTTP1(true)
+	h.Protocols.SetUnencryptedHTTP2(true)
+	defer context.AfterFunc(ctx, func() { h.Close() })()
+	if err := h.Serve(l); err != http.ErrServerClosed {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) handler() http.Handler {
 	s.envelopes, s.indexes = map[cache.Digest][]byte{}, map[cache.Digest]cache.Layer{}
 	g := grpc.NewServer()
 	repb.RegisterCapabilitiesServer(g, &serveCapabilities{})

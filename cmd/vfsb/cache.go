@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -79,18 +78,8 @@ func (a *app) cacheServe(ctx context.Context, address string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	s := &http.Server{Handler: (&remote.Server{Store: store, Sign: signer}).Handler(), Protocols: new(http.Protocols)}
-	s.Protocols.SetHTTP1(true)
-	s.Protocols.SetUnencryptedHTTP2(true)
 	fmt.Fprintf(os.Stderr, "serving %s at grpc://%s and http://%s, read-only; interrupt to end\n", store.Dir(), l.Addr(), l.Addr())
-	go func() {
-		<-ctx.Done()
-		s.Close()
-	}()
-	if err := s.Serve(l); err != http.ErrServerClosed {
-		return err
-	}
-	return nil
+	return (&remote.Server{Store: store, Sign: signer}).Serve(ctx, l)
 }
 
 // withCaches opens the engine, and needs a cache; labels are analyzed.
