@@ -33,7 +33,7 @@ var allowed = map[string]string{
 
 // users states the only packages that may import something from outside.
 var users = map[string]string{
-	"net/http":                           "vfsb/engine/source vfsb/cache/remote vfsb/cache/cachetest",
+	"net/http":                           "vfsb/engine/source vfsb/cache/remote vfsb/cache/cachetest vfsb/cmd/vfsb",
 	"google.golang.org/grpc":             "vfsb/cache/remote vfsb/cache/cachetest",
 	"github.com/nikolalohinski/gonja/v2": "vfsb/engine/render",
 	"github.com/dominikbraun/graph":      "vfsb/engine",
