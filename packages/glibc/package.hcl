@@ -31,8 +31,8 @@ package "glibc" {
     drop      = ["var/**"]
   }
 
-  # The locales that every system has. They are the same for all platforms, whose byte order is one: they are made once, by
-  # the library of the platform that runs here.
+  # The locales that every system has. They are the same for all platforms, whose byte order is one, and made by the
+  # localedef of the platform that runs here.
   script "locales" {
     bootstrap = true
     sources   = []
