@@ -10,6 +10,8 @@ package "xz" {
   }
 
   autotools {
-    configure = ["--disable-doc", "--disable-nls", "--disable-static"]
+    # In lib64 the loader looks without being told; libtool would tell it.
+    configure = concat(["--disable-doc", "--disable-nls", "--disable-static"],
+    profile == "gnu" ? ["lt_cv_sys_lib_dlsearch_path_spec=/usr/${platform.lib}"] : [])
   }
 }
