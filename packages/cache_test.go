@@ -107,8 +107,9 @@ func TestRealCaches(t *testing.T) {
 	t.Run("stopped", func(t *testing.T) {
 		s := startNginx(t, "")
 		push(t, s)
-		s.signal(unix.SIGSTOP)
 		b := newMachine(t).withSources(t)
+		b.build(t, s, "//seed:amd64-seed") // to unpack it again takes long
+		s.signal(unix.SIGSTOP)
 		b.same(t, b.build(t, s, aLibrary[0]))
 		if strings.Count(b.said, "going on without it") != 1 {
 			t.Errorf("it does not say once that it goes on without the cache:\n%s", b.said)
@@ -127,8 +128,9 @@ func TestRealCaches(t *testing.T) {
 	t.Run("wrong bytes", func(t *testing.T) {
 		s := startNginx(t, "")
 		push(t, s)
-		s.corrupt(t)
 		b := newMachine(t).withSources(t)
+		b.build(t, s, "//seed:amd64-seed")
+		s.corrupt(t)
 		b.same(t, b.build(t, s, aLibrary[0]))
 		if !strings.Contains(b.said, "not what its digest says") {
 			t.Errorf("nothing is said of wrong bytes:\n%s", b.said)
