@@ -10,6 +10,7 @@ package "xz" {
   }
 
   autotools {
+    env       = profile == "gnu" ? { LT_SYS_LIBRARY_PATH = "/usr/${platform.lib}" } : {} # else libtool adds a run path
     configure = ["--disable-doc", "--disable-nls", "--disable-static"]
   }
 }
