@@ -206,6 +206,7 @@ type execution struct {
 	mu       sync.Mutex // guards failures, skipped, summary and the calls of Notify
 	failures []Failure
 	skipped  []Failure
+	fixed    bool  // nothing that is known may change
 	anew     error // an *anewError, if a node failed with one
 
 	jobs *jobs.Broker // of compile jobs over all sandboxes

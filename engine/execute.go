@@ -126,6 +126,9 @@ func (x *execution) present(ctx context.Context, id int32) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
+	if x.fixed {
+		return fmt.Errorf("the layer of %s is gone from the store; build it first", n.Label)
+	}
 	before := st.result.Layer
 	message := "its layer is gone from the store and is built again"
 	if st.unpulled != nil {

@@ -33,6 +33,7 @@ func (e *Engine) Verify(ctx context.Context, g *Graph, s Sample, o Options) (*Su
 	if err := x.resolveSources(ctx); err != nil {
 		return nil, err
 	}
+	x.fixed = true
 	v := &verification{x, make([]bool, len(g.Nodes))}
 	if err := v.choose(s); err != nil {
 		return nil, err
@@ -57,11 +58,14 @@ func (e *Engine) Verify(ctx context.Context, g *Graph, s Sample, o Options) (*Su
 type DifferError struct {
 	Stored, Again cache.Layer
 	First         artifact.Change
-	Count         int // of paths that differ
+	Count         int // of paths that differ; 0: the stored layer is gone
 }
 
 func (e *DifferError) Error() string {
 	more := ""
+	if e.Count == 0 {
+		return fmt.Sprintf("it came out different: as layer %s, and not as %s, which is gone from the store", e.Again.Tar.Hex()[:12], e.Stored.Tar.Hex()[:12])
+	}
 	if e.Count > 1 {
 		more = fmt.Sprintf(" (and %d more)", e.Count-1)
 	}
@@ -140,10 +144,10 @@ func (v *verification) Run(ctx context.Context, id int32) error {
 }
 
 func (v *verification) differ(ctx context.Context, id int32, again cache.Layer) error {
-	if err := v.present(ctx, id); err != nil {
-		return err
-	}
 	stored := v.nodes[id].result.Layer
+	if v.present(ctx, id) != nil {
+		return &DifferError{Stored: stored, Again: again}
+	}
 	var indexes [2]*cache.Index
 	for i, l := range []cache.Layer{stored, again} {
 		var err error

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -58,6 +59,11 @@ type chroot struct {
 }
 
 func (c *chroot) run(ctx context.Context, store *cache.Store, root string, command []string) (err error) {
+	for _, text := range c.env {
+		if name, _, ok := strings.Cut(text, "="); !ok || name == "" {
+			return usageError{fmt.Errorf("--env is NAME=VALUE, not %q", text)}
+		}
+	}
 	root = within(c.app.directory, root)
 	info, err := os.Stat(root)
 	if err != nil {
@@ -175,10 +181,15 @@ func (c *chroot) environment() []string {
 		env = os.Environ()
 	}
 	env = withTerm(env)
+	set := c.env
 	if c.cpu != "" {
-		env = append(env, "QEMU_CPU="+c.cpu)
+		set = append([]string{"QEMU_CPU=" + c.cpu}, set...)
 	}
-	return append(env, c.env...)
+	for _, text := range set { // of two values of a name programs take the first
+		name, _, _ := strings.Cut(text, "=")
+		env = append(slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, name+"=") }), text)
+	}
+	return env
 }
 
 // emulator builds what runs programs of arch: of the workspace around, else of what vfsb carries.
@@ -217,7 +228,7 @@ func (c *chroot) bind(spec *sandbox.Spec, tree string) error {
 	for _, text := range c.binds {
 		text, readOnly := strings.CutSuffix(text, ":ro")
 		from, at, both := strings.Cut(text, ":")
-		from, err := filepath.Abs(from)
+		from, err := filepath.Abs(within(c.app.directory, from))
 		if err != nil {
 			return err
 		}

@@ -56,9 +56,9 @@ Exits with 0 if all came out the same, 3 if something differs, 1 if something fa
 				show.close()
 				if summary != nil && !asJSON && !app.quiet {
 					printVerified(summary, err)
-					if s.Share < 1 {
-						fmt.Fprintf(os.Stderr, "the same sample again: --sample %s --seed %d\n", share, s.Seed)
-					}
+				}
+				if summary != nil && s.Share < 1 {
+					fmt.Fprintf(os.Stderr, "the same sample again: --sample %s --seed %d\n", share, s.Seed)
 				}
 				var build *engine.BuildError
 				if errors.As(err, &build) {
