@@ -13,6 +13,7 @@ package "perl" {
   # It asks the machine a thousand questions by running programs, and does not cross-compile well.
   script {
     stage  = profile == "gnu" ? "mchroot" : "seed"
+    env    = { LDFLAGS = "-Wl,-s" } # which it remembers
     script = "perl.sh.j2"
   }
 

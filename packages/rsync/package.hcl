@@ -16,6 +16,8 @@ package "rsync" {
     deps    = ["//popt", "//zlib"]
     runtime = ["//popt", "//zlib"]
     in_tree = true
+    # Debian's copy lacks the libraries that it would bring, but its configure asks for their folders.
+    prepare = "mkdir -p popt zlib; touch popt/dummy.in zlib/dummy.in"
     configure = [
       "--disable-acl-support", "--disable-debug", "--disable-locale", "--disable-lz4", "--disable-md2man", "--disable-openssl",
       "--disable-xattr-support", "--disable-xxhash", "--disable-zstd", "--without-included-popt", "--without-included-zlib",
