@@ -1,8 +1,7 @@
 package "python" {
-  summary  = "The language Python"
-  version  = "3.13.5"
-  license  = "PSF-2.0"
-  profiles = ["gnu", "seed"]
+  summary = "The language Python"
+  version = "3.13.5"
+  license = "PSF-2.0"
 
   source {
     url    = "https://www.python.org/ftp/python/${version}/Python-${version}.tar.xz"
@@ -28,12 +27,5 @@ package "python" {
       rm -rf ensurepip idlelib test tkinter turtledemo
       cp -r . /out{{ stage.libdir }}/python3.13
     SH
-  }
-
-  script {
-    tools   = profile == "gnu" ? ["//python/host"] : []
-    deps    = ["//bzip2", "//expat", "//ncurses", "//openssl", "//readline", "//xz", "//zlib"]
-    runtime = ["//bzip2", "//expat", "//ncurses", "//openssl", "//readline", "//xz", "//zlib"]
-    script  = "python.sh.j2"
   }
 }
