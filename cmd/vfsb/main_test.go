@@ -24,8 +24,22 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Init() // the test binary is pid 1 of the sandboxes that its scripts start
-	testscript.Main(m, map[string]func(){"vfsb": func() { os.Exit(run()) }})
+	testscript.Main(cleaning{m}, map[string]func(){"vfsb": func() { os.Exit(run()) }})
 }
+
+// cleaning is all tests, after which what they have shared goes.
+type cleaning struct{ *testing.M }
+
+func (c cleaning) Run() int {
+	code := c.M.Run()
+	if seedDir != "" {
+		os.RemoveAll(seedDir)
+	}
+	return code
+}
+
+// seedDir is the folder of the scripts' seed, once it is made.
+var seedDir string
 
 // TestScripts runs every script of testdata/script through the real command, each in
 // a workspace and a store of its own, with static programs as the seed.
@@ -128,6 +142,7 @@ var busyboxSeed = func() func() (path, digest string, err error) {
 		if err != nil {
 			return seed{}, err
 		}
+		seedDir = dir
 		path := filepath.Join(dir, "seed.tar")
 		digest, err := makeBusyboxSeed(dir, path)
 		return seed{path, digest}, err
