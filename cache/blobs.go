@@ -130,6 +130,17 @@ func (s *Store) OpenBlob(d Digest) (*os.File, error) {
 	return f, nil
 }
 
+// ExportBlob writes a blob to w.
+func (s *Store) ExportBlob(d Digest, w io.Writer) error {
+	f, err := s.OpenBlob(d)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(w, f)
+	return err
+}
+
 // FindBlob returns the digest of the blob whose SHA-256 is sha256hex, for those who do not know the size.
 func (s *Store) FindBlob(sha256hex string) (Digest, bool) {
 	hash, ok := parseHash(sha256hex)

@@ -198,6 +198,7 @@ type execution struct {
 	nodes   []nodeState
 	entered *Node // not to be run: Enter opens it instead
 	needs   needs
+	fixed   bool          // nothing that is known may change
 	asks    bool          // remote caches are asked for what the store does not know
 	pulls   chan struct{} // a token for each layer that is being pulled
 	pusher  *pusher       // nil: nothing is pushed
@@ -206,7 +207,6 @@ type execution struct {
 	mu       sync.Mutex // guards failures, skipped, summary and the calls of Notify
 	failures []Failure
 	skipped  []Failure
-	fixed    bool  // nothing that is known may change
 	anew     error // an *anewError, if a node failed with one
 
 	jobs *jobs.Broker // of compile jobs over all sandboxes

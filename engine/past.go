@@ -78,6 +78,7 @@ func readFates(memo string) (use string, fates []fate, err error) {
 	}
 	fates = make([]fate, 0, strings.Count(rest, "\n"))
 	for line := range strings.Lines(rest) {
+		line = strings.TrimSuffix(line, "\n")
 		word := func() (w string) {
 			w, line, _ = strings.Cut(line, " ")
 			return w
@@ -89,7 +90,7 @@ func readFates(memo string) (use string, fates []fate, err error) {
 		}
 		fates = append(fates, fate{
 			label: word(), key: digest(), layer: cache.Layer{Tar: digest(), Index: digest()}, check: digest(),
-			root: word() == "true", file: strings.TrimSuffix(line, "\n"),
+			root: word() == "true", file: word(),
 		})
 	}
 	return use, fates, err

@@ -259,9 +259,8 @@ func (b *reapi) writeSmall(ctx context.Context, blobs [][]byte, moved func(int))
 }
 
 // resource is the name of a blob for ByteStream.
-func (b *reapi) resource(parts ...any) string {
-	text := strings.TrimSuffix(fmt.Sprintln(parts...), "\n")
-	return strings.TrimPrefix(b.instance+"/"+strings.ReplaceAll(text, " ", "/"), "/")
+func (b *reapi) resource(parts ...string) string {
+	return strings.TrimPrefix(b.instance+"/"+strings.Join(parts, "/"), "/")
 }
 
 func (b *reapi) read(ctx context.Context, d cache.Digest, offset int64) (io.ReadCloser, error) {
@@ -269,9 +268,9 @@ func (b *reapi) read(ctx context.Context, d cache.Digest, offset int64) (io.Read
 	if err != nil {
 		return nil, err
 	}
-	name := b.resource("blobs", d.Hex(), d.Size)
+	name := b.resource("blobs", d.String())
 	if can.zstd {
-		name = b.resource("compressed-blobs", "zstd", d.Hex(), d.Size)
+		name = b.resource("compressed-blobs", "zstd", d.String())
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stream, err := b.bytes.Read(ctx, &bspb.ReadRequest{ResourceName: name, ReadOffset: offset})
@@ -343,9 +342,9 @@ func (b *reapi) write(ctx context.Context, u *upload) error {
 		}
 	}
 	if u.name == "" || can.zstd {
-		u.name = b.resource("uploads", uuid(), "blobs", u.digest.Hex(), u.digest.Size)
+		u.name = b.resource("uploads", uuid(), "blobs", u.digest.String())
 		if can.zstd {
-			u.name = b.resource("uploads", uuid(), "compressed-blobs", "zstd", u.digest.Hex(), u.digest.Size)
+			u.name = b.resource("uploads", uuid(), "compressed-blobs", "zstd", u.digest.String())
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -218,7 +218,7 @@ func (c *Cache) Push(ctx context.Context, key cache.Digest, r cache.Result, text
 	}
 	for _, d := range append([]cache.Digest{r.Log}, blobs...) {
 		if d.Size > 0 && c.Store.HasBlob(d) {
-			uploads[d] = func(w io.Writer) error { return c.copyBlob(w, d) }
+			uploads[d] = func(w io.Writer) error { return c.Store.ExportBlob(d, w) }
 		}
 	}
 	if err := c.upload(ctx, uploads); err != nil {
@@ -232,16 +232,6 @@ func (c *Cache) Push(ctx context.Context, key cache.Digest, r cache.Result, text
 	if err == nil {
 		c.pushing.succeeded()
 	}
-	return err
-}
-
-func (c *Cache) copyBlob(w io.Writer, d cache.Digest) error {
-	f, err := c.Store.OpenBlob(d)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = io.Copy(w, f)
 	return err
 }
 

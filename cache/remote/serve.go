@@ -107,15 +107,7 @@ func (s *Server) open(d cache.Digest) func(w io.Writer) error {
 			return err
 		}
 	case s.Store.HasBlob(d):
-		return func(w io.Writer) error {
-			f, err := s.Store.OpenBlob(d)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			_, err = io.Copy(w, f)
-			return err
-		}
+		return func(w io.Writer) error { return s.Store.ExportBlob(d, w) }
 	}
 	l, err := s.Store.FindLayer(d.Hex())
 	if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -131,13 +130,10 @@ func printLog(ctx context.Context, e *engine.Engine, runs []cache.Record, back i
 		if !e.Store.HasBlob(r.Log) { // the run was another machine's
 			e.PullBlob(ctx, r.Log)
 		}
-		f, err := e.Store.OpenBlob(r.Log)
-		if err != nil {
+		if err := e.Store.ExportBlob(r.Log, os.Stdout); err != nil {
 			return fmt.Errorf("the log of %s: %w", r.Label, err)
 		}
-		defer f.Close()
-		_, err = io.Copy(os.Stdout, f)
-		return err
+		return nil
 	}
 	if failed {
 		return usageError{fmt.Errorf("the store knows no failed run of %s that printed anything", runs[0].Label)}
