@@ -37,6 +37,11 @@ func RootArch(dir string) (arch, shell string, err error) {
 }
 
 func programArch(file string) (string, error) {
+	if info, err := os.Stat(file); err != nil {
+		return "", err
+	} else if !info.Mode().IsRegular() {
+		return "", errors.New("it is no regular file")
+	}
 	f, err := elf.Open(file)
 	if err != nil {
 		return "", err

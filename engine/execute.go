@@ -127,7 +127,7 @@ func (x *execution) present(ctx context.Context, id int32) error {
 		return context.Cause(ctx)
 	}
 	if x.fixed {
-		return fmt.Errorf("the layer of %s is gone from the store; build it first", n.Label)
+		return fmt.Errorf("the layer of %s %w", n.Label, errLost)
 	}
 	before := st.result.Layer
 	message := "its layer is gone from the store and is built again"
@@ -150,6 +150,9 @@ func (x *execution) present(ctx context.Context, id int32) error {
 		Seconds: result.Seconds, CPU: result.CPU})
 	return nil
 }
+
+// errLost is what happens to a layer that nothing may be built in the place of.
+var errLost = errors.New("is gone from the store; build it first")
 
 // An anewError says that a node's lost layer came out as another. What needs it has another key now: Build begins anew.
 type anewError struct {

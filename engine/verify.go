@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -12,8 +13,12 @@ import (
 	"vfsb/engine/artifact"
 )
 
-// ErrNotBuilt is why a node cannot be verified.
-var ErrNotBuilt = errors.New("is not built as it is declared now; build it first")
+var (
+	// ErrNotBuilt is why a node cannot be verified.
+	ErrNotBuilt = errors.New("is not built as it is declared now; build it first")
+	// ErrNothing is why nothing can be.
+	ErrNothing = errors.New("there is nothing to verify: seeds are not unpacked again, since their packages are pinned")
+)
 
 // A Sample is a random share of nodes. The same seed chooses the same ones of the same graph.
 type Sample struct {
@@ -99,8 +104,10 @@ func (v *verification) choose(s Sample) error {
 	}
 	rng := rand.New(rand.NewPCG(s.Seed, 0))
 	rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-	share := int(float64(len(list))*s.Share + 0.999)
-	for _, id := range list[:min(share, len(list))] {
+	if len(list) == 0 {
+		return ErrNothing
+	}
+	for _, id := range list[:int(math.Ceil(float64(len(list))*s.Share))] {
 		v.chosen[id] = true
 	}
 	return nil
@@ -145,8 +152,10 @@ func (v *verification) Run(ctx context.Context, id int32) error {
 
 func (v *verification) differ(ctx context.Context, id int32, again cache.Layer) error {
 	stored := v.nodes[id].result.Layer
-	if v.present(ctx, id) != nil {
+	if err := v.present(ctx, id); errors.Is(err, errLost) {
 		return &DifferError{Stored: stored, Again: again}
+	} else if err != nil {
+		return err
 	}
 	var indexes [2]*cache.Index
 	for i, l := range []cache.Layer{stored, again} {

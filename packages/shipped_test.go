@@ -211,9 +211,9 @@ func TestRealPackages(t *testing.T) {
 		}
 	}
 	patch()
-	edit(t, filepath.Join(ws, "work/make/src/version.c"), "PACKAGE_VERSION;", "PACKAGE_VERSION \"-patched\";")
-	write(t, filepath.Join(ws, "work/make/doc/a new file"), "text\n")
-	if err := os.Remove(filepath.Join(ws, "work/make/AUTHORS")); err != nil {
+	edit(t, filepath.Join(ws, "edit/make/src/version.c"), "PACKAGE_VERSION;", "PACKAGE_VERSION \"-patched\";")
+	write(t, filepath.Join(ws, "edit/make/doc/a new file"), "text\n")
+	if err := os.Remove(filepath.Join(ws, "edit/make/AUTHORS")); err != nil {
 		t.Fatal(err)
 	}
 	patch("--finish", "--name", "version")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -138,7 +139,7 @@ func (c *chroot) unpack(dir, tarball string) (tree string, err error) {
 		return "", usageError{err}
 	}
 	if err := source.UnpackImage(tree, []*os.File{f}, source.UnpackOptions{Remedy: "name a folder, or a tarball of a root file system"}); err != nil {
-		return "", usageError{err}
+		return "", errors.Join(usageError{err}, cache.Remove(tree))
 	}
 	return tree, nil
 }
@@ -159,19 +160,28 @@ func beside(dir, tree string) (string, error) {
 	return made, nil
 }
 
-// forget removes what the run has left: its folder, and what the kernel notes in the tree about being merged.
+// forget removes what the run has left: its folder, and what the kernel notes in the tree about folders that were merged
+// with those that hold mount points.
 func forget(spec sandbox.Spec) error {
-	entries, err := os.ReadDir(spec.Tree)
-	marked := []string{spec.Tree}
-	for _, e := range entries {
-		marked = append(marked, filepath.Join(spec.Tree, e.Name()))
-	}
-	for _, path := range marked {
-		for _, mark := range []string{"impure", "opaque", "origin", "uuid"} {
-			unix.Lremovexattr(path, "user.overlay."+mark) // most do not have it
+	merged := []string{spec.Tree}
+	for _, b := range spec.Binds {
+		for dir := path.Dir(b.At); dir != "/"; dir = path.Dir(dir) {
+			merged = append(merged, filepath.Join(spec.Tree, dir))
 		}
 	}
-	return errors.Join(err, cache.Remove(spec.Dir))
+	marked := merged
+	for _, dir := range merged {
+		entries, _ := os.ReadDir(dir) // some are in the run's folder only
+		for _, e := range entries {
+			marked = append(marked, filepath.Join(dir, e.Name()))
+		}
+	}
+	for _, name := range marked {
+		for _, mark := range []string{"impure", "opaque", "origin", "uuid"} {
+			unix.Lremovexattr(name, "user.overlay."+mark) // most do not have it
+		}
+	}
+	return cache.Remove(spec.Dir)
 }
 
 // environment is what the command gets.
@@ -226,19 +236,37 @@ func (c *chroot) bind(spec *sandbox.Spec, tree string) error {
 		spec.Binds = append(spec.Binds, sandbox.Bind{From: resolver, At: engine.Inside(tree, resolver)})
 	}
 	for _, text := range c.binds {
-		text, readOnly := strings.CutSuffix(text, ":ro")
-		from, at, both := strings.Cut(text, ":")
-		from, err := filepath.Abs(within(c.app.directory, from))
+		b, err := c.parseBind(text)
 		if err != nil {
-			return err
+			return usageError{err}
 		}
-		if !both {
-			at = from
-		}
-		if _, err := os.Stat(from); err != nil || !filepath.IsAbs(at) || strings.Contains(at, ":") {
-			return usageError{fmt.Errorf("--bind is SRC[:DST][:ro], with an SRC that is there and an absolute DST, not %q", text)}
-		}
-		spec.Binds = append(spec.Binds, sandbox.Bind{From: from, At: engine.Inside(tree, filepath.Clean(at)), Writable: !readOnly})
+		b.At = engine.Inside(tree, b.At)
+		spec.Binds = append(spec.Binds, b)
 	}
 	return nil
+}
+
+// parseBind reads SRC[:DST][:ro].
+func (c *chroot) parseBind(text string) (b sandbox.Bind, err error) {
+	rest, readOnly := strings.CutSuffix(text, ":ro")
+	from, at, both := strings.Cut(rest, ":")
+	if from == "" {
+		return b, fmt.Errorf("--bind %q names nothing; write SRC[:DST][:ro]", text)
+	}
+	if from, err = filepath.Abs(within(c.app.directory, from)); err != nil {
+		return b, err
+	}
+	if _, err := os.Stat(from); err != nil {
+		return b, fmt.Errorf("--bind %q: %w", text, err)
+	}
+	if !both {
+		at = from
+	}
+	if at = filepath.Clean(at); !filepath.IsAbs(at) || strings.Contains(at, ":") {
+		return b, fmt.Errorf("--bind %q: where it is shown is an absolute path without a colon; write SRC[:DST][:ro]", text)
+	}
+	if top, _, _ := strings.Cut(at[1:], "/"); slices.Contains([]string{"", "build", "dev", "out", "proc", "sys"}, top) {
+		return b, fmt.Errorf("--bind %q: %s is the sandbox's own; show it elsewhere", text, at)
+	}
+	return sandbox.Bind{From: from, At: at, Writable: !readOnly}, nil
 }

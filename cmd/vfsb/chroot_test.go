@@ -31,16 +31,16 @@ func TestChrootLeavesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			chroot("--keep", tree, seed, "true")
+			chroot("--keep", tree, seed, "mkdir", "-p", "/usr/more/deep")
 			before := names(t, tree)
-			chroot(tree, "sh", "-c", "mkdir /new /tmp/none /usr/more; echo > /new/file")
+			chroot("--bind", dir+":/usr/more/deep/shown", tree, "sh", "-c", "mkdir /new /tmp/none /usr/more/new; echo > /new/file")
 			if got := names(t, dir); got != "tree" {
 				t.Errorf("beside the tree lie %s", got)
 			}
 			if got := strings.Replace(names(t, tree), " new", "", 1); got != before {
 				t.Errorf("in the tree lie %s, before it were %s", got, before)
 			}
-			for _, name := range []string{"", "new", "usr", "usr/more"} {
+			for _, name := range []string{"", "new", "usr", "usr/more", "usr/more/new", "usr/more/deep"} {
 				var list [4096]byte
 				if n, err := unix.Llistxattr(filepath.Join(tree, name), list[:]); err == nil && strings.Contains(string(list[:n]), "overlay") {
 					t.Errorf("%q has %q", name, list[:n])

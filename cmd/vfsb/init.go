@@ -27,7 +27,7 @@ workspace {
   # pin = "DIGEST"
 }
 `
-	newIgnore  = "/out/\n/work/\n"
+	newIgnore  = "/out/\n/edit/\n"
 	newPackage = `# Build it with: vfsb build //NAME:PLATFORM
 package "NAME" {
   summary = "Says hello"

@@ -22,13 +22,14 @@ import (
 // Exit codes.
 const (
 	exitOK          = 0
-	exitFailed      = 1  // a node failed, or what a verb was asked to check does not hold
-	exitUsage       = 2  // wrong flags or labels, or errors in the workspace's declarations
-	exitDiffers     = 3  // vfsb verify: a node came out different
-	exitSource      = 5  // a source cannot be had, or is not what its digest says
-	exitInterrupted = 8  // interrupted; nothing is lost
-	exitUnfit       = 36 // this machine cannot run sandboxes
-	exitInternal    = 37 // everything else: the disk, the store
+	exitFailed      = 1   // a node failed, or what a verb was asked to check does not hold
+	exitUsage       = 2   // wrong flags or labels, or errors in the workspace's declarations
+	exitDiffers     = 3   // vfsb verify: a node came out different
+	exitSource      = 5   // a source cannot be had, or is not what its digest says
+	exitInterrupted = 8   // interrupted; nothing is lost
+	exitUnfit       = 36  // this machine cannot run sandboxes
+	exitInternal    = 37  // everything else: the disk, the store
+	exitNoProgram   = 127 // shell, chroot: the command is not there, as shells have it
 )
 
 func main() {
@@ -91,6 +92,7 @@ func classify(err error) (code int, message string) {
 	var usage usageError
 	var build *engine.BuildError
 	var unfit *sandbox.Unfit
+	var noProgram *sandbox.ExecError
 	var missing *engine.SourceError
 	switch {
 	case errors.As(err, &exit):
@@ -108,6 +110,8 @@ func classify(err error) (code int, message string) {
 			return exitDiffers, err.Error()
 		}
 		return exitFailed, err.Error()
+	case errors.As(err, &noProgram):
+		return exitNoProgram, err.Error()
 	}
 	return exitInternal, err.Error()
 }

@@ -31,7 +31,7 @@ the build sees. Edit it; --finish then writes the difference as the package's ne
 patch, checks that it applies, and names it in package.hcl. The folder stays, for
 further patches, until --abandon removes it.`,
 		Example: `  vfsb patch //bash:amd64-musl
-  $EDITOR work/bash/shell.c
+  $EDITOR edit/bash/shell.c
   vfsb patch //bash:amd64-musl --finish --name quiet-start`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: app.completeLabels,
@@ -49,7 +49,7 @@ further patches, until --abandon removes it.`,
 				}
 				p.engine, p.graph, p.node = e, g, g.Nodes[id]
 				if p.dir == "" {
-					p.dir = filepath.Join(e.Workspace.Root, "work", p.node.Target.Package.Name)
+					p.dir = p.usualDir()
 				} else {
 					p.dir = within(app.directory, p.dir)
 				}
@@ -67,11 +67,11 @@ further patches, until --abandon removes it.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&p.dir, "dir", "", "the `DIR` to edit in (default: work/PACKAGE in the workspace)")
+	f.StringVar(&p.dir, "dir", "", "the `DIR` to edit in (default: edit/PACKAGE in the workspace)")
 	f.BoolVar(&finish, "finish", false, "make a patch of what was edited")
 	f.StringVar(&p.name, "name", "", "with --finish: the patch's `NAME` (default: changes)")
 	f.BoolVar(&abandon, "abandon", false, "remove the folder, with what was edited in it")
-	f.StringVar(&p.progress, "progress", "auto", "auto, tty, plain or none")
+	f.StringVar(&p.progress, "progress", "auto", progressUsage)
 	cmd.MarkFlagsMutuallyExclusive("finish", "abandon")
 	return cmd
 }
@@ -116,9 +116,14 @@ func (p *patcher) begin(cmd *cobra.Command) error {
 	return nil
 }
 
+// usualDir is where one edits unless --dir says another folder.
+func (p *patcher) usualDir() string {
+	return filepath.Join(p.engine.Workspace.Root, "edit", p.node.Target.Package.Name)
+}
+
 // command is the label, and the folder if it is not the usual one.
 func (p *patcher) command() string {
-	if p.dir == filepath.Join(p.engine.Workspace.Root, "work", p.node.Target.Package.Name) {
+	if p.dir == p.usualDir() {
 		return p.node.Label
 	}
 	return p.node.Label + " --dir " + p.dir

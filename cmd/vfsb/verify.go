@@ -65,7 +65,7 @@ Exits with 0 if all came out the same, 3 if something differs, 1 if something fa
 					code, _ := classify(err)
 					return exitError{code}
 				}
-				if errors.Is(err, engine.ErrNotBuilt) {
+				if errors.Is(err, engine.ErrNotBuilt) || errors.Is(err, engine.ErrNothing) {
 					return usageError{err}
 				}
 				return err
