@@ -31,7 +31,7 @@ func fetchVerb(app *app) *cobra.Command {
 				n, err := e.Fetch(cmd.Context(), g, show.event)
 				show.close()
 				if err == nil && !app.quiet {
-					fmt.Fprintf(os.Stderr, "%d sources are in the store\n", n)
+					fmt.Fprintf(os.Stderr, "sources in the store: %d\n", n)
 				}
 				return err
 			})

@@ -10,8 +10,7 @@ package "xz" {
   }
 
   autotools {
-    # In lib64 the loader looks without being told; libtool would tell it.
-    configure = concat(["--disable-doc", "--disable-nls", "--disable-static"],
-    profile == "gnu" ? ["lt_cv_sys_lib_dlsearch_path_spec=/usr/${platform.lib}"] : [])
+    env       = profile == "gnu" ? { LT_SYS_LIBRARY_PATH = "/usr/${platform.lib}" } : {} # else libtool adds a run path
+    configure = ["--disable-doc", "--disable-nls", "--disable-static"]
   }
 }
