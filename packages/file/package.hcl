@@ -12,7 +12,6 @@ package "file" {
 
   # Its data are compiled by itself, so by one of the same version that runs here.
   autotools {
-    env     = profile == "gnu" ? { LT_SYS_LIBRARY_PATH = "/usr/${platform.lib}" } : {} # else libtool adds a run path
     prepare = <<-SH
       mkdir /build/here
       cd /build/here

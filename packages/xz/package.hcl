@@ -10,7 +10,6 @@ package "xz" {
   }
 
   autotools {
-    env       = profile == "gnu" ? { LT_SYS_LIBRARY_PATH = "/usr/${platform.lib}" } : {} # else libtool adds a run path
     configure = ["--disable-doc", "--disable-nls", "--disable-static"]
   }
 }

@@ -66,6 +66,8 @@ profile "gnu" {
       BUILD_CC         = "gcc"
       CC_FOR_BUILD     = "gcc"
       CFLAGS_FOR_BUILD = "-O1"
+
+      LT_SYS_LIBRARY_PATH = "/usr/${platform.lib}" # else libtool, which knows no lib64 of another machine, adds a run path
     }
     guard {
       compiler     = "GCC: (vfsb) 14.2.0"
@@ -135,6 +137,8 @@ profile "gnu" {
       CFLAGS     = "-O2"
       CXXFLAGS   = "-O2"
       LDFLAGS    = "-Wl,-s"
+
+      LT_SYS_LIBRARY_PATH = "/usr/${platform.lib}"
     }
     guard {
       compiler     = "GCC: (vfsb) 14.2.0"
