@@ -59,6 +59,8 @@ func (a *Action) Messages() Messages {
 	for _, arg := range []string{"vfsb", "run-action"} {
 		m.Command = appendString(m.Command, 1, arg)
 	}
+	// Some workers look for the command in the PATH that it brings, and in no other.
+	m.Command = appendBytes(m.Command, 2, property("PATH", "/usr/local/bin:/usr/bin:/bin"))
 	// Servers of API 2.0 read output_files, later ones output_paths, and the
 	// platform from the command or from the action: both are filled in.
 	for _, out := range []string{cache.IndexFile, cache.TarFile} {
@@ -84,12 +86,14 @@ func (a *Action) platform() []byte {
 		isa = a.Exec
 	}
 	for _, p := range [][2]string{{"ISA", isa}, {"OSFamily", "linux"}} {
-		var property []byte
-		property = appendString(property, 1, p[0])
-		property = appendString(property, 2, p[1])
-		b = appendBytes(b, 1, property)
+		b = appendBytes(b, 1, property(p[0], p[1]))
 	}
 	return b
+}
+
+// property is a Platform.Property or a Command.EnvironmentVariable: both hold name and value.
+func property(name, value string) []byte {
+	return appendString(appendString(nil, 1, name), 2, value)
 }
 
 // A directory is a REAPI Directory of plain files and folders.
