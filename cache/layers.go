@@ -103,8 +103,8 @@ func (s *Store) FindLayer(prefix string) (Layer, error) {
 	}
 }
 
-// LoadIndex returns the index of a layer, which nobody may change: it is read once. The error wraps ErrNotFound if the
-// store does not hold the layer.
+// LoadIndex returns the index of a layer, which nobody may change: it is read once. Where the store holds the index only, as
+// a blob, that is enough. The error wraps ErrNotFound if it holds neither.
 func (s *Store) LoadIndex(l Layer) (*Index, error) {
 	s.indexMu.Lock()
 	x, ok := s.indexes[l.Index]
@@ -114,6 +114,10 @@ func (s *Store) LoadIndex(l Layer) (*Index, error) {
 	}
 	path := filepath.Join(s.layerPath(l.Tar.Hash), "index")
 	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && l.Index.Size > 0 {
+		path = s.BlobPath(l.Index)
+		b, err = os.ReadFile(path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("layer %s: %w", l.Tar, ErrNotFound)
 	}
@@ -121,7 +125,7 @@ func (s *Store) LoadIndex(l Layer) (*Index, error) {
 		return nil, fmt.Errorf("layer %s: %w", l.Tar, err)
 	}
 	if DigestOf(b) != l.Index {
-		return nil, fmt.Errorf("%s is damaged: remove the folder it is in", path)
+		return nil, fmt.Errorf("%s is damaged: remove it, or the folder it is in", path)
 	}
 	if x, err = ParseIndex(b); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -25,6 +25,21 @@ type Result struct {
 	Time         time.Time
 }
 
+// An Outcome is what came of an action that was executed elsewhere.
+type Outcome struct {
+	Result        // without a layer if there were no outputs
+	Code   int    // exit code of the command that the worker ran
+	Stderr []byte // of that command
+	Cached bool   // it was executed before
+}
+
+// What the errors of an execution elsewhere wrap.
+var (
+	ErrInputs   = errors.New("the server has lost an input of the action") // bring it again
+	ErrWorker   = errors.New("the worker failed")                          // another one may not
+	ErrDeadline = errors.New("the server's deadline has passed")
+)
+
 // keyed is a journal whose lines begin with a key, as this process has read it. Lines are parsed when they are asked for:
 // a hundred thousand of them load in some 50 ms.
 type keyed struct {

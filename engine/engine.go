@@ -32,6 +32,8 @@ type Options struct {
 	Out     string        // where artifacts land; "": out/ in the workspace
 	Past    *Past         // to remember this build in; nil: it is not remembered
 
+	Elsewhere Elsewhere // what runs on other machines
+
 	Notify func(Event) // called by one goroutine at a time
 }
 
@@ -225,6 +227,9 @@ type nodeState struct {
 	pulled    bool // result comes from a remote cache
 	anew      bool // it was not run, because of an *anewError
 
+	where string // on which cluster it was executed; "": here
+	lost  bool   // the layer of its result is nowhere
+
 	presence sync.Mutex // held while the layer is made present
 	unpulled error      // why the layer could not be pulled
 }
@@ -261,7 +266,7 @@ func (e *Engine) execution(g *Graph, o Options) (*execution, error) {
 
 // limits bound the schedule.
 func (x *execution) limits() limits {
-	l := limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: x.KeepGoing}
+	l := limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: x.KeepGoing, Elsewhere: x.Elsewhere.Jobs, Mixed: x.Elsewhere.Mixed}
 	if x.asks {
 		l.Asks = maxAsks
 	}

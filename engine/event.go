@@ -22,6 +22,7 @@ type Event struct {
 	Kept    bool      `json:"kept,omitempty"`    // failed: `vfsb shell --failed` opens its folder
 	Path    string    `json:"path,omitempty"`    // delivered
 	URL     string    `json:"url,omitempty"`     // fetch
+	Where   string    `json:"where,omitempty"`   // running, finished: on which cluster; "": on this machine
 	Bytes   int64     `json:"bytes,omitempty"`   // fetch, delivered
 	Total   int64     `json:"total,omitempty"`   // fetch: size, when known; started: number of nodes
 	Remain  float64   `json:"remain,omitempty"`  // started: seconds on the critical path, from history

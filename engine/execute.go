@@ -77,7 +77,7 @@ func (x *execution) known(id int32, r cache.Result, status Status) {
 	x.need([]cache.Layer{r.Layer}, nil)
 	ev := Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: status, Key: st.key.String(), Layer: r.Layer.Tar.String()}
 	if status == Executed {
-		ev.Seconds, ev.CPU = r.Seconds, r.CPU
+		ev.Seconds, ev.CPU, ev.Where = r.Seconds, r.CPU, st.where
 	}
 	x.emit(ev)
 }
@@ -135,10 +135,21 @@ func (x *execution) present(ctx context.Context, id int32) error {
 		message = "its layer cannot be pulled and is built again: " + st.unpulled.Error()
 	}
 	x.emit(Event{Event: EventWarning, Label: n.Label, Message: message})
-	if err := x.prepare(ctx, id); err != nil {
-		return err
+	execute := x.executeElsewhere
+	st.lost = true
+	if !x.Portable(id) || x.Elsewhere.Mixed {
+		execute = x.execute
+		if err := x.prepare(ctx, id); err != nil {
+			return err
+		}
 	}
-	result, err := x.execute(ctx, id)
+	result, err := execute(ctx, id)
+	if err == nil && !x.Store.HasLayer(result.Layer) {
+		st.result, st.unpulled = result, nil
+		if !x.pullLayer(ctx, id) {
+			err = fmt.Errorf("the layer of %s cannot be had: %w", n.Label, st.unpulled)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -166,7 +177,9 @@ func (e *anewError) Error() string {
 }
 
 // Run executes the node, unless another process did so meanwhile, and has the guard check what came out.
-func (x *execution) Run(ctx context.Context, id int32) error {
+func (x *execution) Run(ctx context.Context, id int32) error { return x.run(ctx, id, x.execute) }
+
+func (x *execution) run(ctx context.Context, id int32, execute func(context.Context, int32) (cache.Result, error)) error {
 	st := &x.nodes[id]
 	unlock, err := x.Store.Lock(ctx, st.key.Hex())
 	if err != nil {
@@ -177,7 +190,7 @@ func (x *execution) Run(ctx context.Context, id int32) error {
 	result, ok := x.Store.Result(st.key)
 	if !ok || x.Force && !st.unchecked {
 		status = Executed
-		if result, err = x.execute(ctx, id); err != nil {
+		if result, err = execute(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -472,6 +485,16 @@ func (x *execution) start(id int32) (r *run, release func(), err error) {
 		x.emit(Event{Event: EventStopped, Label: n.Label})
 		remove()
 	}, nil
+}
+
+// agree checks that the layers of each of the action's mounts agree.
+func (x *execution) agree(n *Node, a *action.Action) error {
+	for _, m := range a.Mounts {
+		if _, err := x.merge(n, m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // merge checks that the layers of a mount agree, and returns them as one tree.

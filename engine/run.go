@@ -34,8 +34,18 @@ type run struct {
 	tree   *artifact.Tree // a rootfs
 }
 
-// do runs the action; its output lies in dir/out.
+// do runs the action, if its layers agree.
 func (r *run) do(ctx context.Context) error {
+	if r.action.Builtin == "" {
+		if err := r.agree(r.node, r.action); err != nil {
+			return err
+		}
+	}
+	return r.perform(ctx)
+}
+
+// perform runs the action; its output lies in dir/out.
+func (r *run) perform(ctx context.Context) error {
 	if err := os.Mkdir(filepath.Join(r.dir, "out"), 0o755); err != nil {
 		return err
 	}
@@ -56,14 +66,11 @@ func (r *run) do(ctx context.Context) error {
 // sandboxSpec says what the script sees, and stores the script for `vfsb explain`.
 func (r *run) sandboxSpec() (sandbox.Spec, error) {
 	a := r.action
-	spec := sandbox.Spec{Dir: r.dir, Cwd: "/build", Argv: []string{"/bin/bash", "/build/script"}, Linux32: a.Linux32, Timeout: r.timeout()}
+	spec := sandbox.Spec{Dir: r.dir, Cwd: "/build", Argv: []string{"/bin/bash", "/build/script"}, Linux32: a.Linux32, Timeout: r.timeout(r.node)}
 	for k, v := range a.Env {
 		spec.Env = append(spec.Env, k+"="+v)
 	}
 	for _, m := range a.Mounts {
-		if _, err := r.merge(r.node, m); err != nil {
-			return spec, err
-		}
 		var lowers []string
 		for _, l := range m.Layers {
 			lowers = append(lowers, r.Store.LayerDir(r.nodes[r.graph.Find(l.Label).ID].result.Layer))
@@ -91,11 +98,11 @@ func (r *run) sandboxSpec() (sandbox.Spec, error) {
 	return spec, nil
 }
 
-func (r *run) timeout() time.Duration {
-	if t := r.node.Step.Timeout; t > 0 {
+func (x *execution) timeout(n *Node) time.Duration {
+	if t := n.Step.Timeout; t > 0 {
 		return t
 	}
-	return r.Timeout
+	return x.Timeout
 }
 
 // script runs the sandbox with its output going to the log.
@@ -310,13 +317,8 @@ func (r *run) keep(cause error) error {
 		return errors.Join(cause, err)
 	}
 	var layers []cache.Layer
-	for _, m := range r.action.Mounts {
-		for _, l := range m.Layers {
-			layers = append(layers, cache.Layer{Tar: l.Tar})
-		}
-	}
-	if r.action.Emulator != nil {
-		layers = append(layers, cache.Layer{Tar: r.action.Emulator.Tar})
+	for _, l := range r.action.Layers() {
+		layers = append(layers, cache.Layer{Tar: l.Tar})
 	}
 	if _, err := r.Store.KeepFailed(r.dir, r.node.Label, layers, r.inputs(r.node.ID)); err != nil {
 		return errors.Join(cause, err)

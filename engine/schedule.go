@@ -17,6 +17,10 @@ type runner interface {
 	Prepare(ctx context.Context, id int32) error
 	// Run executes the node.
 	Run(ctx context.Context, id int32) error
+	// Portable reports whether RunElsewhere can execute the node. It is called where limits.Elsewhere is set.
+	Portable(id int32) bool
+	// RunElsewhere executes the node, which was not prepared, on another machine.
+	RunElsewhere(ctx context.Context, id int32) error
 	// Skip is told of a node that is not run since cause failed.
 	Skip(id, cause int32)
 	// Fail is told why a node failed.
@@ -25,9 +29,11 @@ type runner interface {
 
 // limits bound a schedule.
 type limits struct {
-	Jobs      int // nodes that run at once
-	Asks      int // nodes that are asked for at once; 0: none is
-	Prepares  int // nodes that are prepared at once
+	Jobs      int  // nodes that run at once
+	Asks      int  // nodes that are asked for at once; 0: none is
+	Prepares  int  // nodes that are prepared at once
+	Elsewhere int  // nodes that run on other machines at once; 0: none does
+	Mixed     bool // what could run on other machines runs here, too, while there is nothing else to run here
 	KeepGoing bool
 }
 
@@ -43,6 +49,7 @@ const (
 	stateUnknown              // to be asked for
 	stateUnready              // to be prepared
 	stateQueued               // to be run
+	stateAway                 // to be run on another machine
 	stateActive               // a worker has it
 	stateDone                 // its result is known
 	stateFailed               // it failed, or something that it needs did
@@ -55,7 +62,7 @@ const (
 func schedule(ctx context.Context, g *Graph, weights []float64, l limits, r runner) error {
 	s := &scheduler{graph: g, runner: r, limits: l, priority: priorities(g, weights), states: make([]state, len(g.Nodes))}
 	s.waiting, s.dependents = g.degrees()
-	for _, q := range []*queue{&s.ready, &s.unknown, &s.unprepared, &s.runnable} {
+	for _, q := range []*queue{&s.ready, &s.unknown, &s.unprepared, &s.runnable, &s.away} {
 		q.priority = s.priority
 	}
 	for id := range g.Nodes {
@@ -76,8 +83,8 @@ type scheduler struct {
 	dependents [][]int32
 	failed     bool
 
-	ready, unknown, unprepared, runnable queue
-	asking, preparing, running           int
+	ready, unknown, unprepared, runnable, away queue
+	asking, preparing, running, abroad         int
 }
 
 type report struct {
@@ -99,13 +106,19 @@ func (s *scheduler) loop(ctx context.Context) error {
 		for !stopping && s.asking < s.limits.Asks && s.unknown.Len() > 0 {
 			s.start(ctx, s.unknown.pop(), &s.asking, s.ask, reports)
 		}
+		for !stopping && s.abroad < s.limits.Elsewhere && s.away.Len() > 0 {
+			s.start(ctx, s.away.pop(), &s.abroad, s.runElsewhere, reports)
+		}
+		for !stopping && s.limits.Mixed && s.away.Len() > 0 && s.unprepared.Len()+s.preparing+s.runnable.Len()+s.running < s.limits.Jobs {
+			s.enter(s.away.pop(), stateUnready)
+		}
 		for !stopping && s.preparing < s.limits.Prepares && s.unprepared.Len() > 0 {
 			s.start(ctx, s.unprepared.pop(), &s.preparing, s.prepare, reports)
 		}
 		for !stopping && s.running < s.limits.Jobs && s.runnable.Len() > 0 {
 			s.start(ctx, s.runnable.pop(), &s.running, s.run, reports)
 		}
-		if s.asking+s.preparing+s.running == 0 {
+		if s.asking+s.preparing+s.running+s.abroad == 0 {
 			break
 		}
 		select {
@@ -140,9 +153,17 @@ func (s *scheduler) lookups() {
 		case s.limits.Asks > 0:
 			s.enter(id, stateUnknown)
 		default:
-			s.enter(id, stateUnready)
+			s.enter(id, s.todo(id))
 		}
 	}
+}
+
+// todo is where a node goes whose result is not known.
+func (s *scheduler) todo(id int32) state {
+	if s.limits.Elsewhere > 0 && s.runner.Portable(id) {
+		return stateAway
+	}
+	return stateUnready
 }
 
 func (s *scheduler) ask(ctx context.Context, id int32) (state, error) {
@@ -150,7 +171,7 @@ func (s *scheduler) ask(ctx context.Context, id int32) (state, error) {
 	if done {
 		return stateDone, err
 	}
-	return stateUnready, err
+	return s.todo(id), err
 }
 
 func (s *scheduler) prepare(ctx context.Context, id int32) (state, error) {
@@ -159,6 +180,10 @@ func (s *scheduler) prepare(ctx context.Context, id int32) (state, error) {
 
 func (s *scheduler) run(ctx context.Context, id int32) (state, error) {
 	return stateDone, s.runner.Run(ctx, id)
+}
+
+func (s *scheduler) runElsewhere(ctx context.Context, id int32) (state, error) {
+	return stateDone, s.runner.RunElsewhere(ctx, id)
 }
 
 func (s *scheduler) start(ctx context.Context, id int32, count *int, work func(context.Context, int32) (state, error), reports chan<- report) {
@@ -195,6 +220,8 @@ func (s *scheduler) enter(id int32, to state) {
 		s.unprepared.push(id)
 	case stateQueued:
 		s.runnable.push(id)
+	case stateAway:
+		s.away.push(id)
 	}
 }
 

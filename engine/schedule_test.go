@@ -63,6 +63,10 @@ type fakeRunner struct {
 	skipped   map[int32]int32
 	ran       []int32
 	run       func(ctx context.Context, id int32) error
+
+	portable       func(id int32) bool
+	away, mostAway int
+	ranAway        []int32
 }
 
 func newFake(t *testing.T, g *Graph) *fakeRunner {
@@ -136,6 +140,25 @@ func (f *fakeRunner) Run(ctx context.Context, id int32) error {
 	return err
 }
 
+func (f *fakeRunner) Portable(id int32) bool { return f.portable(id) }
+
+func (f *fakeRunner) RunElsewhere(ctx context.Context, id int32) error {
+	f.mu.Lock()
+	f.away++
+	f.mostAway = max(f.mostAway, f.away)
+	f.mu.Unlock()
+	var err error
+	if f.run != nil {
+		err = f.run(ctx, id)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away--
+	f.ranAway = append(f.ranAway, id)
+	f.done[id] = true
+	return err
+}
+
 func (f *fakeRunner) Skip(id, cause int32)     { f.skipped[id] = cause }
 func (f *fakeRunner) Fail(id int32, err error) { f.failed = append(f.failed, id) }
 
@@ -158,6 +181,38 @@ func TestScheduleAsks(t *testing.T) {
 	}
 	if f.mostAsked < 2 || f.mostAsked > 16 {
 		t.Errorf("%d nodes were asked for at once, want some, and no more than 16", f.mostAsked)
+	}
+}
+
+// TestScheduleElsewhere: what is portable runs elsewhere, as many at once as there is room for; in mixed mode here, too,
+// while there is room. Nothing else is prepared.
+func TestScheduleElsewhere(t *testing.T) {
+	for _, mixed := range []bool{false, true} {
+		g := layered(1000, 4)
+		f := newFake(t, g)
+		f.portable = func(id int32) bool { return id%4 != 0 }
+		f.run = func(context.Context, int32) error { time.Sleep(100 * time.Microsecond); return nil }
+		l := limits{Jobs: 2, Prepares: 4, Elsewhere: 6, Mixed: mixed}
+		if err := schedule(context.Background(), g, make([]float64, len(g.Nodes)), l, f); err != nil {
+			t.Fatal(err)
+		}
+		here := 0
+		for _, id := range f.ran {
+			if f.portable(id) {
+				here++
+			}
+		}
+		for _, id := range f.ranAway {
+			if !f.portable(id) {
+				t.Errorf("mixed %v: node %d ran elsewhere, which it cannot", mixed, id)
+			}
+		}
+		if len(f.ran)+len(f.ranAway) != len(g.Nodes) || mixed != (here > 0) {
+			t.Errorf("mixed %v: %d nodes ran here, %d of them portable, and %d elsewhere, of %d", mixed, len(f.ran), here, len(f.ranAway), len(g.Nodes))
+		}
+		if f.most > 2 || f.mostAway > 6 || f.mostAway < 3 {
+			t.Errorf("mixed %v: at most %d ran here and %d elsewhere at once; 2 and 6 are allowed", mixed, f.most, f.mostAway)
+		}
 	}
 }
 

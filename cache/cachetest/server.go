@@ -55,6 +55,11 @@ type Server struct {
 	// Chunk is called before each piece of a blob that is read.
 	Chunk func()
 
+	// Worker runs the commands of actions; nil: the server is a cache alone.
+	Worker Worker
+	// Hang is called when a client begins to wait for an operation. An error ends its stream.
+	Hang func() error
+
 	URL string // set by Start
 
 	mu      sync.Mutex
@@ -62,6 +67,8 @@ type Server struct {
 	results map[string]*repb.ActionResult
 	partial map[string][]byte // unfinished uploads
 	calls   map[string]int
+
+	execution *execution
 }
 
 // Start serves gRPC, or HTTP, on a free port of the loopback until the test ends.
@@ -110,6 +117,9 @@ func (s *Server) Start(t testing.TB, scheme string) {
 	repb.RegisterActionCacheServer(g, &actionCache{Server: s})
 	repb.RegisterContentAddressableStorageServer(g, &blobStore{Server: s})
 	bspb.RegisterByteStreamServer(g, &byteStream{Server: s})
+	if s.Worker != nil {
+		s.registerExecution(g, t.TempDir())
+	}
 	go g.Serve(l)
 	t.Cleanup(g.Stop)
 }

@@ -21,11 +21,12 @@ type patience struct {
 	attempts int           // of one call; of a transfer, without a byte of progress
 	failures int           // answers of no use in a row until the cache is left alone; without an answer it is at once
 	pause    time.Duration // for how long it is; doubled each time, up to sixteen times
+	absence  time.Duration // for how long a server that executes may be away; if it never answered, a tenth of that
 }
 
 var usualPatience = patience{
 	call: 10 * time.Second, stall: 15 * time.Second, rate: 128 << 10, backoff: 200 * time.Millisecond, attempts: 3,
-	failures: 3, pause: time.Minute,
+	failures: 3, pause: time.Minute, absence: 5 * time.Minute,
 }
 
 var (
@@ -77,6 +78,12 @@ func (b *breaker) open() error {
 		return &FailedError{ErrGaveUp}
 	}
 	return nil
+}
+
+func (b *breaker) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failures, b.pauses, b.until, b.refused = 0, 0, time.Time{}, false
 }
 
 func (b *breaker) succeeded() {

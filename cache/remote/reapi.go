@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"github.com/klauspost/compress/zstd"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -74,6 +76,8 @@ func dialREAPI(u *url.URL, o Options) (*reapi, error) {
 		header = append(header, "authorization", auth)
 	}
 	conn, err := grpc.NewClient(host, grpc.WithTransportCredentials(creds), grpc.WithUserAgent("vfsb"),
+		// Who waits for an operation hears nothing for hours. Servers close connections that ask more often.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 5*time.Minute + 10*time.Second, Timeout: time.Minute}),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			return explain(invoke(metadata.AppendToOutgoingContext(ctx, header...), method, req, reply, cc, opts...))
 		}),

@@ -204,24 +204,11 @@ func (c *Cache) Push(ctx context.Context, key cache.Digest, r cache.Result, text
 	if envelope != nil {
 		texts = append(texts[:len(texts):len(texts)], envelope)
 	}
-	uploads := map[cache.Digest]func(io.Writer) error{}
-	for _, text := range texts {
-		uploads[cache.DigestOf(text)] = func(w io.Writer) error { _, err := w.Write(text); return err }
-	}
+	var layers []cache.Layer
 	if r.Layer != (cache.Layer{}) {
-		index, err := c.Store.LoadIndex(r.Layer)
-		if err != nil {
-			return err
-		}
-		uploads[r.Layer.Index] = func(w io.Writer) error { _, err := w.Write(index.Marshal()); return err }
-		uploads[r.Layer.Tar] = func(w io.Writer) error { return c.Store.ExportTar(r.Layer, w) }
+		layers = append(layers, r.Layer)
 	}
-	for _, d := range append([]cache.Digest{r.Log}, blobs...) {
-		if d.Size > 0 && c.Store.HasBlob(d) {
-			uploads[d] = func(w io.Writer) error { return c.Store.ExportBlob(d, w) }
-		}
-	}
-	if err := c.upload(ctx, uploads); err != nil {
+	if err := c.Upload(ctx, layers, append([]cache.Digest{r.Log}, blobs...), texts); err != nil {
 		return err
 	}
 	encoded, err := encode(r, envelope)
@@ -233,6 +220,31 @@ func (c *Cache) Push(ctx context.Context, key cache.Digest, r cache.Result, text
 		c.pushing.succeeded()
 	}
 	return err
+}
+
+// Upload stores what the cache does not have: layers with their indexes, those of the blobs that this store has, and texts.
+func (c *Cache) Upload(ctx context.Context, layers []cache.Layer, blobs []cache.Digest, texts [][]byte) error {
+	uploads := map[cache.Digest]func(io.Writer) error{}
+	for _, text := range texts {
+		uploads[cache.DigestOf(text)] = func(w io.Writer) error { _, err := w.Write(text); return err }
+	}
+	for _, l := range layers {
+		uploads[l.Tar] = func(w io.Writer) error { return c.Store.ExportTar(l, w) }
+		uploads[l.Index] = func(w io.Writer) error {
+			index, err := c.Store.LoadIndex(l)
+			if err != nil {
+				return err
+			}
+			_, err = w.Write(index.Marshal())
+			return err
+		}
+	}
+	for _, d := range blobs {
+		if d.Size > 0 && c.Store.HasBlob(d) {
+			uploads[d] = func(w io.Writer) error { return c.Store.ExportBlob(d, w) }
+		}
+	}
+	return c.upload(ctx, uploads)
 }
 
 // upload stores those of the blobs that the cache does not have: small ones together, the others one by one.

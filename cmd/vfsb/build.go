@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"vfsb/cache"
+	"vfsb/cache/remote"
 	"vfsb/engine"
+	"vfsb/engine/load"
 )
 
 func buildVerb(app *app) *cobra.Command {
@@ -41,6 +44,9 @@ func buildVerb(app *app) *cobra.Command {
 	f.BoolVar(&noKeep, "no-keep-failed", false, "do not keep a failed node's folder for vfsb shell --failed")
 	f.DurationVar(&b.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
 	f.StringVar(&pull, "pull", string(engine.PullNeeded), "layers from remote caches: all, needed (what runs needs, and what is asked for) or none (what runs needs)")
+	f.StringVar(&b.exec, "exec", "", "`URL` of a cluster that executes nodes, instead of the configured one; none: this machine does")
+	f.IntVar(&b.execJobs, "exec-jobs", 0, "nodes at once on the cluster (default 16)")
+	f.BoolVar(&b.execMixed, "exec-mixed", false, "run nodes on this machine, too, while the cluster has no place for them")
 	f.StringVar(&b.Out, "out", "", "`DIR` for artifacts (default: out in the workspace)")
 	f.StringVar(&b.trace, "trace", "", "write what ran when to `FILE`, for ui.perfetto.dev or about:tracing")
 	f.BoolVar(&b.asJSON, "json", false, "print an event a line on standard output")
@@ -54,6 +60,10 @@ type buildCommand struct {
 	app             *app
 	asJSON          bool
 	progress, trace string
+
+	exec      string
+	execJobs  int
+	execMixed bool
 }
 
 func (b *buildCommand) run(ctx context.Context, store *cache.Store, labels []string) error {
@@ -67,8 +77,53 @@ func (b *buildCommand) run(ctx context.Context, store *cache.Store, labels []str
 	if err != nil {
 		return err
 	}
-	return errors.Join(b.with(ctx, e, labels), closeCaches(e))
+	err = b.elsewhere(e)
+	if err == nil {
+		err = b.with(ctx, e, labels)
+	}
+	return errors.Join(err, closeCaches(e))
 }
+
+// elsewhere opens the cluster that flags or the configuration name. Its cache is asked after all others.
+func (b *buildCommand) elsewhere(e *engine.Engine) error {
+	c := e.Workspace.Cluster
+	switch b.exec {
+	case "":
+	case "none":
+		c = nil
+	default:
+		if c == nil || c.URL != b.exec {
+			c = &load.Cluster{Cache: load.Cache{URL: b.exec}}
+			for _, declared := range e.Workspace.Caches {
+				if declared.URL == b.exec {
+					c.Cache = declared
+				}
+			}
+		}
+	}
+	if b.execJobs < 0 {
+		return usageError{fmt.Errorf("--exec-jobs is how many nodes run at once, not %d", b.execJobs)}
+	}
+	if c == nil || b.app.offline {
+		return nil
+	}
+	o, err := connection(e, c.Cache)
+	if err != nil {
+		return err
+	}
+	x, err := remote.OpenExecutor(o)
+	if err != nil {
+		return usageError{err}
+	}
+	e.Remotes = append(e.Remotes, x)
+	b.Elsewhere = engine.Elsewhere{
+		Executor: x, Jobs: cmp.Or(b.execJobs, c.Jobs, defaultExecJobs), Mixed: b.execMixed || c.Mixed, Distrust: len(e.Workspace.Trust) > 0,
+	}
+	return nil
+}
+
+// defaultExecJobs is how many nodes run on a cluster at once: a large graph has about as many branches.
+const defaultExecJobs = 16
 
 // with is the whole build.
 func (b *buildCommand) with(ctx context.Context, e *engine.Engine, labels []string) error {
@@ -84,7 +139,7 @@ func (b *buildCommand) with(ctx context.Context, e *engine.Engine, labels []stri
 		}
 		record, save = t.event, t.save
 	}
-	forecast := newForecast(g, e.Store.Durations(), b.Jobs)
+	forecast := newForecast(g, e.Store.Durations(), max(b.Jobs, b.Elsewhere.Jobs))
 	show, err := b.app.show(ctx, b.asJSON, b.progress, g, forecast)
 	if err != nil {
 		return err

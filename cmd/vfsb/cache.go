@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net"
@@ -261,33 +262,10 @@ func (a *app) openCaches(e *engine.Engine) error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	var trust []remote.Key
-	for _, s := range e.Workspace.Trust {
-		k, err := remote.ParseKey(s)
-		if err != nil {
-			return usageError{fmt.Errorf("%s: trust: %w", load.Pos(e.Workspace.TrustRange), err)}
-		}
-		trust = append(trust, k)
-	}
-	path, err := signerPath()
-	if err != nil {
-		return err
-	}
-	signer, err := remote.ReadSigner(path)
-	if err != nil {
-		return usageError{err}
-	}
 	for _, c := range list {
-		o := remote.Options{URL: c.URL, Store: e.Store, User: c.User, CA: c.CA, Cert: c.Cert, Key: c.Key, Sign: signer, Trust: trust}
-		for file, to := range map[string]*string{c.TokenFile: &o.Token, c.PasswordFile: &o.Password} {
-			if file == "" {
-				continue
-			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return usageError{fmt.Errorf("%s: %w", load.Pos(c.Range), err)}
-			}
-			*to = strings.TrimSpace(string(text))
+		o, err := connection(e, c)
+		if err != nil {
+			return err
 		}
 		opened, err := remote.Open(o)
 		if err != nil {
@@ -299,6 +277,36 @@ func (a *app) openCaches(e *engine.Engine) error {
 		}
 	}
 	return nil
+}
+
+// connection says how to speak to a cache or a cluster, who signs what is pushed and whose results are believed.
+func connection(e *engine.Engine, c load.Cache) (remote.Options, error) {
+	o := remote.Options{URL: c.URL, Store: e.Store, User: c.User, CA: c.CA, Cert: c.Cert, Key: c.Key}
+	for _, s := range e.Workspace.Trust {
+		k, err := remote.ParseKey(s)
+		if err != nil {
+			return o, usageError{fmt.Errorf("%s: trust: %w", load.Pos(e.Workspace.TrustRange), err)}
+		}
+		o.Trust = append(o.Trust, k)
+	}
+	path, err := signerPath()
+	if err != nil {
+		return o, err
+	}
+	if o.Sign, err = remote.ReadSigner(path); err != nil {
+		return o, usageError{err}
+	}
+	for file, to := range map[string]*string{c.TokenFile: &o.Token, c.PasswordFile: &o.Password} {
+		if file == "" {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return o, usageError{fmt.Errorf("%s: %w", load.Pos(c.Range), err)}
+		}
+		*to = strings.TrimSpace(string(text))
+	}
+	return o, nil
 }
 
 // cacheList is the caches to open. One that a flag names is as the configuration declares it, if it does.
@@ -340,7 +348,7 @@ func signerPath() (string, error) {
 func closeCaches(e *engine.Engine) error {
 	var failures []error
 	for _, r := range e.Remotes {
-		failures = append(failures, r.(*remote.Cache).Close())
+		failures = append(failures, r.(io.Closer).Close())
 	}
 	return errors.Join(failures...)
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -48,7 +49,12 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
+			vfsb, err := exec.LookPath("vfsb") // that of the scripts
+			if err != nil {
+				return err
+			}
 			server := &cachetest.Server{Zstd: true}
+			server.Worker = cachetest.RunHere(vfsb, "VFSB_STORE="+filepath.Join(env.WorkDir, "worker"), "VFSB_JOBS=2")
 			server.Start(t, "grpc")
 			env.Values[cacheServer{}] = server
 			env.Setenv("CACHE", server.URL)
@@ -259,8 +265,10 @@ func cacheCommand(ts *testscript.TestScript, neg bool, args []string) {
 		server.Down.Store(true)
 	case "up":
 		server.Down.Store(false)
+	case "forget operations":
+		server.ForgetOperations()
 	default:
-		ts.Fatalf("cache %s: there are corrupt, forget, down and up", what)
+		ts.Fatalf("cache %s: there are corrupt, forget, forget operations, down and up", what)
 	}
 }
 

@@ -51,6 +51,18 @@ type Emulator struct {
 	Arch, Program string
 }
 
+// Layers is every layer that the action sees, as often as it is named.
+func (a *Action) Layers() []Layer {
+	var list []Layer
+	for _, m := range a.Mounts {
+		list = append(list, m.Layers...)
+	}
+	if a.Emulator != nil {
+		list = append(list, a.Emulator.Layer)
+	}
+	return list
+}
+
 // A File is a file that the sandbox shows read-only at a path.
 type File struct {
 	At     string

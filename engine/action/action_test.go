@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"google.golang.org/protobuf/proto"
@@ -190,5 +191,65 @@ func TestDiff(t *testing.T) {
 		if got[i] != want[i] {
 			t.Errorf("change %d is %+v, want %+v", i, got[i], want[i])
 		}
+	}
+}
+
+// TestParse: what a worker reads is the action, labels aside.
+func TestParse(t *testing.T) {
+	for name, a := range map[string]*Action{"script": example(), "emulated": emulated(), "builtin": builtin(), "empty": {}} {
+		got, err := Parse(a.Spec(), a.Script)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got.Key() != a.Key() {
+			t.Errorf("%s: the key of what was parsed is another:\n%s\nwant:\n%s", name, got.Spec(), a.Spec())
+		}
+	}
+	a := example()
+	for what, spec := range map[string]string{
+		"another script":  string(a.Spec()),
+		"an odd line":     "rule",
+		"no digest":       "layer /\t\"x\"\n",
+		"layers reversed": "layer / 1\t\"" + of("a").String() + "\"\n",
+		"an odd number":   "sandbox\t\"07\"\n",
+	} {
+		if _, err := Parse([]byte(spec), []byte("x")); err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, a := range []*Action{example(), emulated(), builtin()} {
+		f.Add(a.Spec(), a.Script)
+	}
+	f.Fuzz(func(t *testing.T, spec, script []byte) {
+		a, err := Parse(spec, script)
+		if err == nil && string(a.Spec()) != string(spec) {
+			t.Errorf("%q is read as %q", spec, a.Spec())
+		}
+	})
+}
+
+// TestMessagesFor: what a server must know besides is in the messages, and not in the key.
+func TestMessagesFor(t *testing.T) {
+	m := example().MessagesFor(map[string]string{"Pool": "big", "OSFamily": "Linux"}, 90*time.Minute)
+	var action repb.Action
+	if err := proto.Unmarshal(m.Action, &action); err != nil {
+		t.Fatal(err)
+	}
+	text := ""
+	for _, p := range action.Platform.Properties {
+		text += p.Name + "=" + p.Value + " "
+	}
+	if want := "ISA=x86-64 OSFamily=Linux Pool=big "; text != want {
+		t.Errorf("the platform is %q, want %q", text, want)
+	}
+	if action.Timeout.GetSeconds() != 5400 {
+		t.Errorf("the timeout is %v", action.Timeout)
+	}
+	if cache.DigestOf(m.Action) == example().Key() {
+		t.Error("the digest of the message is the key")
 	}
 }

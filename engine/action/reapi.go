@@ -1,8 +1,11 @@
 package action
 
 import (
+	"maps"
+	"math"
 	"path"
 	"sort"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -23,17 +26,17 @@ type Messages struct {
 func (a *Action) Key() cache.Digest { return cache.DigestOf(a.Messages().Action) }
 
 // Messages encodes the action.
-func (a *Action) Messages() Messages {
+func (a *Action) Messages() Messages { return a.MessagesFor(nil, 0) }
+
+// MessagesFor encodes the action for a server that wants to know more: properties of the worker's platform, besides those
+// that every action asks for, and how long the command may take, 0: as long as the server lets it. With either, the digest
+// of the Action message is not the key.
+func (a *Action) MessagesFor(properties map[string]string, timeout time.Duration) Messages {
 	m := Messages{Spec: a.Spec(), Script: a.Script}
 
 	layers := map[string]cache.Digest{}
-	for _, mount := range a.Mounts {
-		for _, l := range mount.Layers {
-			layers[l.Tar.Hex()+".tar"] = l.Tar
-		}
-	}
-	if a.Emulator != nil {
-		layers[a.Emulator.Tar.Hex()+".tar"] = a.Emulator.Tar
+	for _, l := range a.Layers() {
+		layers[l.Tar.Hex()+".tar"] = l.Tar
 	}
 	files := map[string]cache.Digest{}
 	for _, f := range a.Files {
@@ -55,7 +58,7 @@ func (a *Action) Messages() Messages {
 	rootEncoded := root.encode()
 	m.Directories = append(m.Directories, rootEncoded)
 
-	platform := a.platform()
+	platform := a.platform(properties)
 	for _, arg := range []string{"vfsb", "run-action"} {
 		m.Command = appendString(m.Command, 1, arg)
 	}
@@ -73,20 +76,28 @@ func (a *Action) Messages() Messages {
 
 	m.Action = appendBytes(m.Action, 1, digest(cache.DigestOf(m.Command)))
 	m.Action = appendBytes(m.Action, 2, digest(cache.DigestOf(rootEncoded)))
+	if timeout > 0 {
+		var d []byte
+		d = protowire.AppendTag(d, 1, protowire.VarintType)
+		d = protowire.AppendVarint(d, uint64(math.Ceil(timeout.Seconds())))
+		m.Action = appendBytes(m.Action, 6, d)
+	}
 	m.Action = appendBytes(m.Action, 10, platform)
 	return m
 }
 
 // platform is the Platform message: what a worker must be, in the names of the
 // Remote Execution API's platform lexicon.
-func (a *Action) platform() []byte {
-	var b []byte
+func (a *Action) platform(further map[string]string) []byte {
 	isa := map[string]string{"amd64": "x86-64", "arm64": "arm-a64"}[a.Exec]
 	if isa == "" {
 		isa = a.Exec
 	}
-	for _, p := range [][2]string{{"ISA", isa}, {"OSFamily", "linux"}} {
-		b = appendBytes(b, 1, property(p[0], p[1]))
+	all := map[string]string{"ISA": isa, "OSFamily": "linux"}
+	maps.Copy(all, further)
+	var b []byte
+	for _, name := range sortedKeys(all) {
+		b = appendBytes(b, 1, property(name, all[name]))
 	}
 	return b
 }

@@ -16,6 +16,7 @@ type Workspace struct {
 	Templates map[string][]byte    // template files by name: those of templates/ by base name, a package's as package/file
 
 	Caches     []Cache  // remote caches, in the order in which they are asked
+	Cluster    *Cluster // where actions are executed; nil: here
 	Trust      []string // whose results of remote caches are believed; none: everyone's
 	TrustRange hcl.Range
 
@@ -74,7 +75,8 @@ type Profile struct {
 	Name, Summary string
 	Home          string // the stage of targets that name none
 	Stages        map[string]*Stage
-	StageNames    []string // in the order of declaration
+	StageNames    []string          // in the order of declaration
+	Exec          map[string]string // properties of a cluster's workers, besides those that every action asks for
 	Range         hcl.Range
 }
 

@@ -316,8 +316,8 @@ func (l *loader) profileFile(_ declFile, body hcl.Body) {
 
 func (l *loader) profile(b *hcl.Block) {
 	p := &Profile{Name: b.Labels[0], Stages: map[string]*Stage{}, Range: b.DefRange}
-	a, blocks := l.content(b.Body, evalContext(nil), []string{"summary", "home"}, hcl.BlockHeaderSchema{Type: "stage", LabelNames: []string{"name"}})
-	p.Summary, p.Home = a.String("summary"), a.String("home")
+	a, blocks := l.content(b.Body, evalContext(nil), []string{"summary", "home", "exec_properties"}, hcl.BlockHeaderSchema{Type: "stage", LabelNames: []string{"name"}})
+	p.Summary, p.Home, p.Exec = a.String("summary"), a.String("home"), a.StringMap("exec_properties")
 	l.diags = append(l.diags, a.Diags...)
 	for _, sb := range blocks {
 		s := &Stage{Name: sb.Labels[0], Range: sb.DefRange, body: sb.Body}

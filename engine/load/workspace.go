@@ -80,10 +80,13 @@ func (l *loader) folders(shipped Carried) {
 		return
 	}
 	l.ws.files[FileName] = file
-	content, diags := file.Body.Content(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "workspace"}, {Type: "cache"}, {Type: "trust"}}})
+	content, diags := file.Body.Content(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "workspace"}, {Type: "cache"}, {Type: "exec"}, {Type: "trust"}}})
 	l.diags = append(l.diags, diags...)
 	for _, b := range content.Blocks.OfType("cache") {
 		l.ws.Caches = append(l.ws.Caches, l.cache(b, l.ws.Root))
+	}
+	for _, b := range content.Blocks.OfType("exec") {
+		l.cluster(b, l.ws.Root)
 	}
 	for _, b := range content.Blocks.OfType("trust") {
 		l.trust(b)
