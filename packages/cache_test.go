@@ -39,20 +39,7 @@ func TestRealCaches(t *testing.T) {
 	}
 	if os.Getenv(lonely) == "" {
 		build(t, store, copyWorkspace(t), aLibrary...)
-		cmd := exec.Command("/proc/self/exe", "-test.run=^TestRealCaches$", "-test.v", "-test.timeout=20m")
-		cmd.Env = append(os.Environ(), lonely+"="+vfsb+" "+store)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
-		if os.Getuid() != 0 {
-			cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}}
-			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}}
-			cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN}
-		}
-		out, err := cmd.CombinedOutput()
-		t.Logf("%s", out)
-		if err != nil {
-			t.Error(err)
-		}
+		alone(t)
 		return
 	}
 	loopbackUp(t)
@@ -149,6 +136,25 @@ func TestRealCaches(t *testing.T) {
 			}
 		}
 	})
+}
+
+// alone runs the test again in a network namespace of its own, and a mount namespace.
+func alone(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=20m")
+	cmd.Env = append(os.Environ(), lonely+"="+vfsb+" "+store)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}}
+		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN}
+	}
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // shared is the store whose results are shared.
@@ -282,13 +288,19 @@ func startRemoteWorker(t *testing.T, classes string, full ...string) *server {
 	}
 	port := freePort(t)
 	s := &server{url: fmt.Sprintf("grpc://localhost:%d", port), data: newData(t, len(full) > 0)}
+	s.runRemoteWorker(t, classes, port)
+	return s
+}
+
+// runRemoteWorker starts it, or starts it again with the data that it has.
+func (s *server) runRemoteWorker(t *testing.T, classes string, port int) {
+	t.Helper()
 	cas := filepath.Join(s.data, "cas")
-	if err := os.Mkdir(cas, 0o755); err != nil {
+	if err := os.MkdirAll(cas, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	s.start(t, port, "java", "-Xmx1g", "-cp", classes+":"+remoteWorkerJar, "com.google.devtools.build.remote.worker.RemoteWorker",
-		fmt.Sprintf("--listen_port=%d", port), "--cas_path="+cas, "--work_path="+t.TempDir(), "--jobs=1")
-	return s
+		fmt.Sprintf("--listen_port=%d", port), "--cas_path="+cas, "--work_path="+t.TempDir(), "--jobs=2")
 }
 
 // corrupt changes a byte of every large blob.
@@ -336,6 +348,7 @@ type machine struct {
 	ws, store string
 	mirror    string // a folder with all sources; "": they are out of reach
 	user      *syscall.SysProcAttr
+	exec      bool   // the server is a cluster
 	said      string // by the last build
 }
 
@@ -346,24 +359,35 @@ func newMachine(t *testing.T) *machine {
 		return m
 	}
 	m.user = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	for _, dir := range []string{m.ws, filepath.Dir(m.store), filepath.Dir(vfsb)} {
-		for d := dir; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
-			os.Chmod(d, 0o755)
-		}
-		if dir != filepath.Dir(vfsb) {
-			filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error { return os.Lchown(path, 65534, 65534) })
-		}
+	for _, dir := range []string{m.ws, filepath.Dir(m.store)} {
+		m.give(t, dir)
 	}
+	openPath(filepath.Dir(vfsb))
 	return m
+}
+
+// give makes the folder the machine's user's, and returns it.
+func (m *machine) give(t *testing.T, dir string) string {
+	t.Helper()
+	if m.user != nil {
+		openPath(dir)
+		filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error { return os.Lchown(path, 65534, 65534) })
+	}
+	return dir
+}
+
+// openPath lets everyone enter the folder, which is the test's.
+func openPath(dir string) {
+	for d := dir; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
+		os.Chmod(d, 0o755)
+	}
 }
 
 // withSources gives the machine every source that the shared store has, in a mirror.
 func (m *machine) withSources(t *testing.T) *machine {
 	t.Helper()
 	m.mirror = t.TempDir()
-	for d := m.mirror; d != os.TempDir(); d = filepath.Dir(d) {
-		os.Chmod(d, 0o755)
-	}
+	openPath(m.mirror)
 	blobs, _ := filepath.Glob(filepath.Join(shared(), "blobs/*/*"))
 	for _, b := range blobs {
 		if err := os.Link(b, filepath.Join(m.mirror, filepath.Base(b))); err != nil {
@@ -380,7 +404,11 @@ func (m *machine) build(t *testing.T, s *server, args ...string) []event {
 	if m.mirror != "" {
 		global = append(global, "--mirror", m.mirror)
 	}
-	cmd := exec.Command(vfsb, slices.Concat(global, []string{"build", "--json"}, args)...)
+	verb := []string{"build", "--json"}
+	if m.exec {
+		global[5], verb = "none", append(verb, "--exec", s.url)
+	}
+	cmd := exec.Command(vfsb, slices.Concat(global, verb, args)...)
 	cmd.Env = append(os.Environ(), "HOME="+m.ws)
 	cmd.SysProcAttr = m.user
 	list, said := events(t, cmd)

@@ -53,7 +53,7 @@ func TestEveryPackage(t *testing.T) {
 
 // An event is the part of vfsb's events that the tests read.
 type event struct {
-	Event, Label, Status, Layer string
+	Event, Label, Status, Layer, Where string
 }
 
 // build runs vfsb build --json and returns the events of finished nodes.
