@@ -138,6 +138,13 @@ func (s *Server) Blobs() int {
 	return len(s.blobs)
 }
 
+// HasResults reports whether there is a result.
+func (s *Server) HasResults() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.results) > 0
+}
+
 // Corrupt changes a byte of every blob of at least size bytes.
 func (s *Server) Corrupt(size int) {
 	s.mu.Lock()

@@ -36,7 +36,7 @@ import (
 )
 
 // hasty is a patience for tests: it gives up for good reason only, but then soon.
-var hasty = patience{call: time.Minute, stall: time.Minute, rate: 1, backoff: time.Millisecond, attempts: 3, failures: 3, pause: time.Hour}
+var hasty = patience{call: time.Minute, stall: time.Minute, rate: 1, backoff: time.Millisecond, attempts: 3, failures: 3, pause: time.Hour, absence: 20 * time.Second}
 
 func newStore(t testing.TB) *cache.Store {
 	t.Helper()

@@ -1,0 +1,313 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"vfsb/cache"
+	"vfsb/cache/cachetest"
+)
+
+// anAction is the messages of an action whose command the test's worker understands, and the action's digest.
+func anAction(t testing.TB, say string, timeout time.Duration) ([][]byte, cache.Digest) {
+	t.Helper()
+	marshal := func(m proto.Message) []byte {
+		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	command := marshal(&repb.Command{Arguments: []string{"vfsb", "run-action"}, OutputPaths: []string{cache.IndexFile, cache.TarFile}})
+	spec := []byte(say)
+	root := marshal(&repb.Directory{Files: []*repb.FileNode{{Name: "spec", Digest: toProto(cache.DigestOf(spec))}}})
+	a := &repb.Action{CommandDigest: toProto(cache.DigestOf(command)), InputRootDigest: toProto(cache.DigestOf(root))}
+	if timeout > 0 {
+		a.Timeout = durationpb.New(timeout)
+	}
+	action := marshal(a)
+	return [][]byte{command, spec, root, action}, cache.DigestOf(action)
+}
+
+// worker says what the action's file spec holds, makes two outputs and ends. Each run is counted.
+func worker(runs *atomic.Int32, wait <-chan struct{}) cachetest.Worker {
+	return func(ctx context.Context, dir string, _ *repb.Command) (int, []byte, []byte) {
+		runs.Add(1)
+		if wait != nil {
+			select {
+			case <-wait:
+			case <-ctx.Done():
+				return 137, nil, nil
+			}
+		}
+		spec, err := os.ReadFile(filepath.Join(dir, "spec"))
+		if err == nil && string(spec) == "fail" {
+			return 3, spec, []byte("{}")
+		}
+		for _, name := range []string{cache.IndexFile, cache.TarFile} {
+			err = errors.Join(err, os.WriteFile(filepath.Join(dir, name), append([]byte(name), spec...), 0o644))
+		}
+		if err != nil {
+			return 1, nil, []byte(err.Error())
+		}
+		return 0, spec, []byte("{}")
+	}
+}
+
+func executor(t testing.TB, s *cachetest.Server) *Executor {
+	t.Helper()
+	e, err := OpenExecutor(Options{URL: s.URL, Store: newStore(t), patience: hasty})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+func nothing(string) {}
+
+// TestExecute: an action is executed once, then known; a failure is not.
+func TestExecute(t *testing.T) {
+	var runs atomic.Int32
+	s := &cachetest.Server{Instance: "team", Worker: worker(&runs, nil)}
+	s.Start(t, "grpc")
+	e := executor(t, s)
+	ctx := context.Background()
+	long := strings.Repeat("a long log ", 1000)
+	texts, action := anAction(t, long, 0)
+	if _, err := e.Execute(ctx, action, false, nothing); !errors.Is(err, cache.ErrInputs) {
+		t.Errorf("without its inputs: %v, want that they are missing", err)
+	}
+	if err := e.Upload(ctx, nil, nil, texts); err != nil {
+		t.Fatal(err)
+	}
+	if missing, err := e.Missing(ctx, []cache.Digest{action}); err != nil || len(missing) > 0 {
+		t.Errorf("missing after the upload: %v, %v", missing, err)
+	}
+	for i, c := range []struct{ fresh, cached bool }{{false, false}, {false, true}, {true, false}} {
+		out, err := e.Execute(ctx, action, c.fresh, nothing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out.Code != 0 || out.Cached != c.cached || out.Layer.Tar != cache.DigestOf([]byte(cache.TarFile+long)) || string(out.Stderr) != "{}" {
+			t.Errorf("execution %d: %+v", i, out)
+		}
+		if err := e.PullBlob(ctx, out.Log); err != nil || out.Log != cache.DigestOf([]byte(long)) {
+			t.Errorf("the log: %v", err)
+		}
+	}
+	if runs.Load() != 2 {
+		t.Errorf("the worker ran %d times, want 2", runs.Load())
+	}
+	texts, action = anAction(t, "fail", 0)
+	if err := e.Upload(ctx, nil, nil, texts); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		out, err := e.Execute(ctx, action, false, nothing)
+		if err != nil || out.Code != 3 || out.Layer != (cache.Layer{}) {
+			t.Errorf("a failure: %+v, %v", out, err)
+		}
+		if !e.Store.HasBlob(out.Log) {
+			t.Error("a log that came with the answer is not in the store")
+		}
+	}
+	if runs.Load() != 4 {
+		t.Errorf("the worker ran %d times, want 4: failures are not cached", runs.Load())
+	}
+}
+
+// TestExecuteBreaks: connections break, the server forgets its operations, and is down for a while. The action is executed
+// nevertheless, and no more often than the server has lost it.
+func TestExecuteBreaks(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		runs int32
+		hang func(s *cachetest.Server, n int32) error
+	}{
+		{"broken", 1, func(s *cachetest.Server, n int32) error {
+			if n < 4 {
+				return status.Error(codes.Unavailable, "the connection broke")
+			}
+			return nil
+		}},
+		{"forgotten", 2, func(s *cachetest.Server, n int32) error {
+			if n == 1 {
+				s.ForgetOperations()
+				return status.Error(codes.Unavailable, "going down")
+			}
+			return nil
+		}},
+		{"down", 1, func(s *cachetest.Server, n int32) error {
+			if n == 1 {
+				s.Down.Store(true)
+				time.AfterFunc(300*time.Millisecond, func() { s.Down.Store(false) })
+				return status.Error(codes.Unavailable, "going down")
+			}
+			return nil
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var runs, hangs atomic.Int32
+			wait := make(chan struct{})
+			s := &cachetest.Server{Worker: worker(&runs, wait)}
+			s.Hang = func() error {
+				n := hangs.Add(1)
+				err := c.hang(s, n)
+				if err == nil {
+					close(wait)
+				}
+				return err
+			}
+			s.Start(t, "grpc")
+			e := executor(t, s)
+			texts, action := anAction(t, c.name, 0)
+			if err := e.Upload(context.Background(), nil, nil, texts); err != nil {
+				t.Fatal(err)
+			}
+			out, err := e.Execute(context.Background(), action, true, nothing)
+			if err != nil || out.Layer.Tar != cache.DigestOf([]byte(cache.TarFile+c.name)) {
+				t.Fatalf("%+v, %v", out, err)
+			}
+			if runs.Load() != c.runs {
+				t.Errorf("the worker ran %d times, want %d", runs.Load(), c.runs)
+			}
+		})
+	}
+}
+
+// TestExecuteDone: the operation ended while nobody was connected, and the server has forgotten it: its result is known.
+func TestExecuteDone(t *testing.T) {
+	var runs, hangs atomic.Int32
+	s := &cachetest.Server{Worker: worker(&runs, nil)}
+	s.Hang = func() error {
+		if hangs.Add(1) > 1 {
+			return nil
+		}
+		for !s.HasResults() {
+			time.Sleep(time.Millisecond)
+		}
+		s.ForgetOperations()
+		return status.Error(codes.Unavailable, "the connection broke")
+	}
+	s.Start(t, "grpc")
+	e := executor(t, s)
+	texts, action := anAction(t, "done", 0)
+	if err := e.Upload(context.Background(), nil, nil, texts); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := e.Execute(context.Background(), action, false, nothing); err != nil || out.Layer.Tar.Size == 0 {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if runs.Load() != 1 {
+		t.Errorf("the worker ran %d times, want once", runs.Load())
+	}
+}
+
+// TestExecuteErrors: what a server says becomes what the engine can act on, and what cannot succeed is not tried again.
+func TestExecuteErrors(t *testing.T) {
+	for _, c := range []struct {
+		code  codes.Code
+		want  error
+		calls int
+	}{
+		{codes.FailedPrecondition, errOnce, 1},
+		{codes.InvalidArgument, errOnce, 1},
+		{codes.PermissionDenied, errRefused, 1},
+		{codes.Unauthenticated, errRefused, 1},
+		{codes.Unimplemented, errRefused, 1},
+		{codes.Internal, cache.ErrWorker, 1},
+		{codes.DeadlineExceeded, cache.ErrDeadline, 1},
+	} {
+		t.Run(c.code.String(), func(t *testing.T) {
+			s := &cachetest.Server{Worker: worker(new(atomic.Int32), nil)}
+			s.Fault = func(call string) error {
+				if call == "Execute" {
+					return status.Error(c.code, "that is how it is")
+				}
+				return nil
+			}
+			s.Start(t, "grpc")
+			_, err := executor(t, s).Execute(context.Background(), cache.DigestOf([]byte("a")), false, nothing)
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), "that is how it is") {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			if n := s.Calls("Execute"); n != c.calls {
+				t.Errorf("%d calls, want %d", n, c.calls)
+			}
+		})
+	}
+	t.Run("never there", func(t *testing.T) {
+		e := executor(t, &cachetest.Server{URL: "grpc://localhost:1"})
+		began := time.Now()
+		_, err := e.Missing(context.Background(), []cache.Digest{cache.DigestOf([]byte("a"))})
+		if err == nil || errors.Is(err, ErrGaveUp) || strings.Contains(err.Error(), "going on") || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("%v, want why it cannot be reached", err)
+		}
+		if time.Since(began) > hasty.absence {
+			t.Error("it waited for as long as for a server that was there")
+		}
+	})
+	t.Run("timeout", func(t *testing.T) {
+		s := &cachetest.Server{Worker: worker(new(atomic.Int32), make(chan struct{}))}
+		s.Start(t, "grpc")
+		e := executor(t, s)
+		texts, action := anAction(t, "slow", time.Second)
+		if err := e.Upload(context.Background(), nil, nil, texts); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Execute(context.Background(), action, false, nothing); !errors.Is(err, cache.ErrDeadline) {
+			t.Errorf("%v, want that the deadline has passed", err)
+		}
+	})
+}
+
+// TestExecuteCancel: who gives up says so to the server.
+func TestExecuteCancel(t *testing.T) {
+	var runs atomic.Int32
+	s := &cachetest.Server{Worker: worker(&runs, make(chan struct{}))}
+	s.Start(t, "grpc")
+	e := executor(t, s)
+	texts, action := anAction(t, "slow", 0)
+	if err := e.Upload(context.Background(), nil, nil, texts); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	enough := errors.New("enough")
+	_, err := e.Execute(ctx, action, false, func(string) { cancel(enough) })
+	if !errors.Is(err, enough) {
+		t.Errorf("%v, want the cause", err)
+	}
+	if s.Calls("CancelOperation") != 1 {
+		t.Error("the operation was not cancelled")
+	}
+}
+
+// BenchmarkExecute is what the protocol costs for an action that does nothing.
+func BenchmarkExecute(b *testing.B) {
+	s := &cachetest.Server{Worker: worker(new(atomic.Int32), nil)}
+	s.Start(b, "grpc")
+	e := executor(b, s)
+	for i := 0; b.Loop(); i++ {
+		texts, action := anAction(b, fmt.Sprint(i), 0)
+		if err := e.Upload(context.Background(), nil, nil, texts); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := e.Execute(context.Background(), action, false, nothing); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
