@@ -81,7 +81,11 @@ func (l *lines) finished(at string, ev engine.Event) {
 	case engine.Same:
 		fmt.Fprintf(l.out, "%s %s     %s  %s\n", at, l.paint.green("same"), ev.Label, seconds(ev.Seconds))
 	case engine.Executed:
-		fmt.Fprintf(l.out, "%s %s    %s  %s%s\n", at, l.paint.green("built"), ev.Label, seconds(ev.Seconds), l.left())
+		where := ""
+		if ev.Where != "" && l.verbose > 0 {
+			where = " at " + ev.Where
+		}
+		fmt.Fprintf(l.out, "%s %s    %s  %s%s%s\n", at, l.paint.green("built"), ev.Label, seconds(ev.Seconds), where, l.left())
 	case engine.Planned:
 		fmt.Fprintf(l.out, "%s would build  %s%s\n", at, ev.Label, l.expected(ev.Label))
 	case engine.Skipped:
