@@ -105,7 +105,15 @@ func (w *Worker) work(ctx context.Context, dir string, log io.Writer, report *Re
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.Store.ExportTar(layer, tar), tar.Close())
+	if err := errors.Join(w.Store.ExportTar(layer, tar), tar.Close()); err != nil {
+		return err
+	}
+	// No result names these layers here, and the next action is likely to need them.
+	used := []cache.Layer{layer}
+	for i := range x.nodes[1:] {
+		used = append(used, x.nodes[i+1].result.Layer)
+	}
+	return w.Store.Use("action "+r.key.Hex(), used, fileDigests(a))
 }
 
 // readAction reads the action whose input root is dir.
