@@ -26,8 +26,8 @@ type Sample struct {
 	Seed  uint64
 }
 
-// Verify runs the actions of g's nodes once more, each with what the store holds of its inputs, and compares what comes
-// out with what the store holds of it, bit by bit. What differs is a *DifferError in a *BuildError. Nothing known changes,
+// Verify runs the actions of g's nodes once more, each with what the store or a remote cache holds of its inputs, and compares
+// what comes out with what is held of it, bit by bit. What differs is a *DifferError in a *BuildError. Nothing known changes,
 // but the other layer stays in the store, named by nothing. Seeds are not unpacked again: their packages are pinned.
 func (e *Engine) Verify(ctx context.Context, g *Graph, s Sample, o Options) (*Summary, error) {
 	x, err := e.execution(g, o)
@@ -40,7 +40,7 @@ func (e *Engine) Verify(ctx context.Context, g *Graph, s Sample, o Options) (*Su
 	}
 	x.fixed = true
 	v := &verification{x, make([]bool, len(g.Nodes))}
-	if err := v.choose(s); err != nil {
+	if err := v.choose(ctx, s); err != nil {
 		return nil, err
 	}
 	total := int64(0)
@@ -83,11 +83,11 @@ type verification struct {
 	chosen []bool // by node
 }
 
-// choose looks up every node, and chooses those that run.
-func (v *verification) choose(s Sample) error {
+// choose looks up every node, in remote caches, too, and chooses those that run.
+func (v *verification) choose(ctx context.Context, s Sample) error {
 	o := v.Options
-	v.Options = Options{DryRun: true} // nobody is told of what is known
-	err := v.lookups()
+	v.Options, v.asks = Options{DryRun: true}, len(v.Remotes) > 0 // nobody is told of what is known
+	err := schedule(ctx, v.graph, v.weights, v.limits(), v.execution)
 	v.Options, v.summary.Count = o, map[Status]int{}
 	if err != nil {
 		return err

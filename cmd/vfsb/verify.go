@@ -24,8 +24,9 @@ func verifyVerb(app *app) *cobra.Command {
 		Use:   "verify LABEL…",
 		Short: "Build again what the labels name and need, and compare with what the store has",
 		Long: `Every node is built again from what the store has of its inputs, so each is judged by
-itself, and what comes out is compared bit by bit. What differs is named with the first
-file that does. Nothing that is known changes; the other output stays in the store, for
+itself, and what comes out is compared bit by bit. What the store does not have comes from
+the caches: a new store and --sample 5% check what they hold. What differs is named with the
+first file that does. Nothing that is known changes; the other output stays in the store, for
 vfsb diff, until vfsb gc. Seeds are not unpacked again.
 
 Exits with 0 if all came out the same, 3 if something differs, 1 if something failed.`,
