@@ -1,6 +1,7 @@
 package load
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,6 +108,69 @@ func TestResolve(t *testing.T) {
 	}
 	if want := "//alkaline@tools:arm64-musl //bash@tools:arm64-musl"; strings.Join(got, " ") != want {
 		t.Errorf("//...:arm64-musl is %v; want %s", got, want)
+	}
+}
+
+// TestExtends: a stage has what the one above it has, and what is written is its own.
+func TestExtends(t *testing.T) {
+	root := t.TempDir()
+	writeFiles(t, root, map[string]string{
+		"packages/a/package.hcl": "package \"a\" {\n group {\n members = [] \n}\n}\n",
+		"profiles/p.d/p.hcl": `profile "p" {
+  home = "one"
+  stage "one" {
+    native = true
+    root   = ["//a"]
+    tools  = ["//b"]
+    vars   = { x = 1, y = 1 }
+    env    = { X = "1", Y = "1" }
+    guard {
+      compiler     = "c"
+      interpreter  = "/i"
+      library_path = ["/l"]
+    }
+  }
+  stage "two" {
+    extends = "one"
+    root    = stage == "two" ? null : ["//c"]
+    tools   = []
+    vars    = { y = 2 }
+    env     = { Y = "2", Z = "2" }
+  }
+  stage "early" {
+    extends = "late"
+  }
+  stage "late" {
+    extends = "late"
+  }
+}
+platform "p" {
+  profile = "p"
+  arch    = "amd64"
+  triplet = "t"
+}
+`,
+	})
+	ws, diags := Load(root, []string{"group"}, Carried{})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	r := NewResolver(ws, Exec{Arch: "amd64"})
+	c, err := r.Resolve(Label{Package: "a", Stage: "two"}, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.Stage
+	if got, want := fmt.Sprint(s.Name, s.Native, s.Root, s.Tools, s.Vars, s.Env), "two true [//a] [] map[x:1 y:2] map[X:1 Y:2 Z:2]"; got != want || s.Guard == nil {
+		t.Errorf("the stage is %s with guard %v; want %s, and a guard", got, s.Guard, want)
+	}
+	if c, err = r.Resolve(Label{Package: "a", Stage: "one"}, "p"); err != nil || fmt.Sprint(c.Stage.Env) != "map[X:1 Y:1]" {
+		t.Errorf("the extended stage is %+v, %v", c.Stage, err)
+	}
+	for _, name := range []string{"early", "late"} {
+		if _, err := r.Resolve(Label{Package: "a", Stage: name}, "p"); err == nil || !strings.Contains(err.Error(), "which is not declared above it") {
+			t.Errorf("stage %s: %v; want that the other one is not declared above it", name, err)
+		}
 	}
 }
 

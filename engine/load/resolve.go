@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -170,23 +171,55 @@ func (r *Resolver) stage(profile *Profile, p *Platform, name string) (*Stage, er
 		"exec": map[string]any{"arch": r.exec.Arch, "triplet": r.exec.Triplet},
 	})
 	l := &loader{}
-	a, blocks := l.content(declared.body, ctx, []string{"summary", "native", "root", "tools", "deps", "vars", "env"}, hcl.BlockHeaderSchema{Type: "guard"})
-	s := &Stage{
-		Name: name, Range: declared.Range, Summary: a.String("summary"), Native: a.Bool("native"),
-		Root: a.Strings("root"), Tools: a.Strings("tools"), Deps: a.Strings("deps"), Env: a.StringMap("env"),
+	a, blocks := l.content(declared.body, ctx, []string{"summary", "extends", "native", "root", "tools", "deps", "vars", "env"}, hcl.BlockHeaderSchema{Type: "guard"})
+	s := &Stage{}
+	if base := a.String("extends"); base != "" {
+		// Only what stands above it: so no stage extends itself.
+		if above := profile.StageNames[:slices.Index(profile.StageNames, name)]; !slices.Contains(above, base) {
+			a.Errorf("extends", "stage %q extends %q, which is not declared above it%s", name, base, orAdd(suggest(base, above), "; move it down, or that one up"))
+		} else if extended, err := r.stage(profile, p, base); err != nil {
+			return nil, err
+		} else {
+			*s = *extended
+		}
 	}
-	s.Vars, _ = a.Any("vars").(map[string]any)
+	s.Name, s.Range, s.Summary = name, declared.Range, a.String("summary")
+	if a.Given("native") {
+		s.Native = a.Bool("native")
+	}
+	for name, list := range map[string]*[]string{"root": &s.Root, "tools": &s.Tools, "deps": &s.Deps} {
+		if a.Given(name) {
+			*list = a.Strings(name)
+		}
+	}
+	vars, _ := a.Any("vars").(map[string]any)
+	s.Vars, s.Env = merged(s.Vars, vars), merged(s.Env, a.StringMap("env"))
+	guarded := s.Guard
+	s.Guard = nil
 	for _, b := range blocks {
 		if s.Guard != nil {
 			l.errorf(b.DefRange, "stage %q has two guards; keep one", name)
 		}
 		s.Guard = l.guard(b, ctx, s.Root)
 	}
+	if s.Guard == nil {
+		s.Guard = guarded
+	}
 	if diags := append(l.diags, a.Diags...); diags.HasErrors() {
 		return nil, diags
 	}
 	r.stages[key] = s
 	return s, nil
+}
+
+// merged is base with what is in over put over it.
+func merged[V any](base, over map[string]V) map[string]V {
+	all := maps.Clone(base)
+	if all == nil {
+		return over
+	}
+	maps.Copy(all, over)
+	return all
 }
 
 // platform finds a platform by name, alias or, for a package of one profile, architecture.

@@ -36,6 +36,16 @@ func NewAttrs(attrs hcl.Attributes, ctx *hcl.EvalContext) *Attrs {
 // Has reports whether the attribute is written.
 func (a *Attrs) Has(name string) bool { return a.attrs[name] != nil }
 
+// Given reports whether the attribute is written and not null: where null is as good as nothing. What is wrong with it is
+// left to who reads it.
+func (a *Attrs) Given(name string) bool {
+	if !a.Has(name) {
+		return false
+	}
+	v, diags := a.attrs[name].Expr.Value(a.ctx)
+	return diags.HasErrors() || !v.IsNull()
+}
+
 // Range is where the attribute's value is written.
 func (a *Attrs) Range(name string) hcl.Range {
 	if attr := a.attrs[name]; attr != nil {

@@ -31,12 +31,11 @@ package "glibc" {
     drop      = ["var/**"]
   }
 
-  # The locales that every system has. They are the same for all platforms, whose byte order is one, and made by the
-  # localedef of the platform that runs here.
+  # The locales that every system has. They are the same for all platforms, whose byte order is one; each has them made by its
+  # own localedef.
   script "locales" {
-    bootstrap = true
-    sources   = []
-    deps      = ["//glibc:${exec.arch}"]
-    script    = "locales.sh.j2"
+    stage   = "mchroot"
+    sources = []
+    script  = "locales.sh.j2"
   }
 }

@@ -22,19 +22,8 @@ profile "gnu" {
   # Tools that run here and produce code for the platform. They work for minutes, so they
   # are compiled quickly rather than well: half the time of -O2 for gcc.
   stage "cross_tools" {
-    root = ["//seed"]
-    vars = {
-      prefix = "/cross"
-      libdir = "/cross/lib"
-      host   = exec.triplet
-    }
-    env = {
-      CC       = "gcc"
-      CXX      = "g++"
-      CFLAGS   = "-O1 -g0 -ffile-prefix-map=/build=."
-      CXXFLAGS = "-O1 -g0 -ffile-prefix-map=/build=."
-      LDFLAGS  = "-s"
-    }
+    extends = "host"
+    env     = { LDFLAGS = "-s" }
   }
 
   # What is compiled for the platform here. The vendor in its triplet is another than the
@@ -103,20 +92,15 @@ profile "gnu" {
     }
   }
 
-  # What does not cross-compile well is built by the platform's own programs in the platform's own root, under QEMU where
-  # this machine cannot run them.
-  stage "mchroot" {
+  # The platform's own root, with its own programs alone.
+  stage "native" {
     native = true
-    root = concat(
-      ["//stage1/base", "//glibc", "//glibc/headers", "//linux-headers", "//gcc/libgcc", "//gcc/libgcc_s", "//gcc/libstdcxx", "//ncurses", "//bzip2"],
-      platform.arch == exec.arch || platform.arch == "i686" && exec.arch == "amd64" ? [
-        "//bash", "//binutils", "//coreutils", "//diffutils", "//findutils", "//gawk", "//gcc", "//grep", "//gzip", "//m4",
-        "//make", "//patch", "//sed", "//tar", "//xz",
-        ] : [
-        "//hybrid/compiler", "//hybrid/uname",
-        "//bash@hybrid", "//coreutils@hybrid", "//diffutils@hybrid", "//findutils@hybrid", "//gawk@hybrid",
-        "//grep@hybrid", "//gzip@hybrid", "//m4@hybrid", "//make@hybrid", "//patch@hybrid", "//sed@hybrid", "//tar@hybrid", "//xz",
-    ])
+    root = [
+      "//stage1/base", "//glibc", "//glibc/headers", "//linux-headers", "//gcc/libgcc", "//gcc/libgcc_s", "//gcc/libstdcxx",
+      "//ncurses", "//bzip2",
+      "//bash", "//binutils", "//coreutils", "//diffutils", "//findutils", "//gawk", "//gcc", "//grep", "//gzip", "//m4",
+      "//make", "//patch", "//sed", "//tar", "//xz",
+    ]
     vars = {
       prefix    = "/usr"
       libdir    = "/usr/${platform.lib}"
@@ -146,5 +130,18 @@ profile "gnu" {
       library_path = ["/usr/${platform.lib}"]
       forbidden    = { "/cross" = "the cross tools" }
     }
+  }
+
+  # What does not cross-compile well is built here. Where this machine cannot run the platform's programs, this machine's do
+  # what would take longest under QEMU, and what comes out is the same as in stage "native".
+  stage "mchroot" {
+    extends = "native"
+    root = platform.arch == exec.arch || platform.arch == "i686" && exec.arch == "amd64" ? null : [
+      "//stage1/base", "//glibc", "//glibc/headers", "//linux-headers", "//gcc/libgcc", "//gcc/libgcc_s", "//gcc/libstdcxx",
+      "//ncurses", "//bzip2",
+      "//hybrid/compiler", "//hybrid/uname",
+      "//bash@hybrid", "//coreutils@hybrid", "//diffutils@hybrid", "//findutils@hybrid", "//gawk@hybrid",
+      "//grep@hybrid", "//gzip@hybrid", "//m4@hybrid", "//make@hybrid", "//patch@hybrid", "//sed@hybrid", "//tar@hybrid", "//xz",
+    ]
   }
 }
