@@ -161,7 +161,7 @@ platform "p" {
 		t.Fatal(err)
 	}
 	s := c.Stage
-	if got, want := fmt.Sprint(s.Name, s.Native, s.Root, s.Tools, s.Vars, s.Env), "two true [//a] [] map[x:1 y:2] map[X:1 Y:2 Z:2]"; got != want || s.Guard == nil {
+	if got, want := fmt.Sprintln(s.Name, s.Native, s.Root, s.Tools, s.Vars, s.Env), "two true [//a] [] map[x:1 y:2] map[X:1 Y:2 Z:2]\n"; got != want || s.Guard == nil {
 		t.Errorf("the stage is %s with guard %v; want %s, and a guard", got, s.Guard, want)
 	}
 	if c, err = r.Resolve(Label{Package: "a", Stage: "one"}, "p"); err != nil || fmt.Sprint(c.Stage.Env) != "map[X:1 Y:1]" {
