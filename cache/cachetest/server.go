@@ -56,7 +56,8 @@ type Server struct {
 	Chunk func()
 
 	// Worker runs the commands of actions; nil: the server is a cache alone.
-	Worker Worker
+	Worker   Worker
+	NoLookup bool // it executes what it knows the result of, as Bazel's RemoteWorker does
 	// Hang is called when a client begins to wait for an operation. An error ends its stream.
 	Hang func() error
 
