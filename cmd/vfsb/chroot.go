@@ -59,7 +59,7 @@ type chroot struct {
 	preserveEnv, noNet bool
 }
 
-func (c *chroot) run(ctx context.Context, store *cache.Store, root string, command []string) (err error) {
+func (c *chroot) run(ctx context.Context, store *cache.Store, root string, command []string) (failure error) {
 	for _, text := range c.env {
 		if name, _, ok := strings.Cut(text, "="); !ok || name == "" {
 			return usageError{fmt.Errorf("--env is NAME=VALUE, not %q", text)}
@@ -97,11 +97,16 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 		spec.Argv = []string{shell, "-i"}
 	}
 	if isFolder || c.keep != "" {
+		lock, err := lockTree(tree)
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
 		spec.Tree = tree
 		if spec.Dir, err = beside(dir, tree); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, forget(spec)) }()
+		defer func() { failure = errors.Join(failure, forget(spec)) }()
 	} else {
 		spec.Root = []string{tree}
 	}
@@ -144,7 +149,24 @@ func (c *chroot) unpack(dir, tarball string) (tree string, err error) {
 	return tree, nil
 }
 
-// beside is a run's folder on the file system of tree: dir, if it lies there, else a new one next to tree.
+// lockTree keeps the tree for this run: the kernel does not define what two overlays with one upper folder are.
+func lockTree(tree string) (*os.File, error) {
+	f, err := os.Open(tree)
+	if err != nil {
+		return nil, err
+	}
+	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		err = usageError{fmt.Errorf("another vfsb chroot is in %s; end that one first, or work on a copy", tree)}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// beside is a run's folder on the file system of tree: dir, if it lies there, else one next to tree, which is locked: what an
+// earlier run that was killed has left of it goes.
 func beside(dir, tree string) (string, error) {
 	var a, b syscall.Stat_t
 	if err := errors.Join(syscall.Stat(dir, &a), syscall.Stat(tree, &b)); err != nil {
@@ -153,7 +175,11 @@ func beside(dir, tree string) (string, error) {
 	if a.Dev == b.Dev {
 		return dir, nil
 	}
-	made, err := os.MkdirTemp(filepath.Dir(tree), ".vfsb-chroot-")
+	made := filepath.Join(filepath.Dir(tree), fmt.Sprintf(".vfsb-chroot-%d", b.Ino))
+	err := cache.Remove(made)
+	if err == nil {
+		err = os.Mkdir(made, 0o700)
+	}
 	if err != nil {
 		return "", usageError{fmt.Errorf("%w; the kernel needs a folder beside %s: make the one above it writable, or use a --store on the same file system", err, tree)}
 	}
