@@ -159,7 +159,7 @@ func (x *execution) upload(ctx context.Context, id int32, a *action.Action, text
 	files := fileDigests(a)
 	missing, err := e.Missing(ctx, append(all, files...))
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", e.Name(), err)
 	}
 	var bring []cache.Layer
 	fetched := false
@@ -187,7 +187,10 @@ func (x *execution) upload(ctx context.Context, id int32, a *action.Action, text
 	if err := x.agree(n, a); err != nil {
 		return err
 	}
-	return e.Upload(ctx, bring, files, texts)
+	if err := e.Upload(ctx, bring, files, texts); err != nil {
+		return fmt.Errorf("%s: %w", e.Name(), err)
+	}
+	return nil
 }
 
 // knowIndex makes sure that the store has the index of the node's layer, if not the layer.

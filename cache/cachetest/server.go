@@ -271,7 +271,8 @@ func (s *capabilities) GetCapabilities(_ context.Context, r *repb.GetCapabilitie
 	if s.Zstd {
 		c.SupportedCompressors = []repb.Compressor_Value{repb.Compressor_ZSTD}
 	}
-	return &repb.ServerCapabilities{CacheCapabilities: c, LowApiVersion: &semver.SemVer{Major: 2}, HighApiVersion: &semver.SemVer{Major: 2, Minor: 3}}, nil
+	e := &repb.ExecutionCapabilities{DigestFunction: repb.DigestFunction_SHA256, ExecEnabled: s.Worker != nil}
+	return &repb.ServerCapabilities{CacheCapabilities: c, ExecutionCapabilities: e, LowApiVersion: &semver.SemVer{Major: 2}, HighApiVersion: &semver.SemVer{Major: 2, Minor: 3}}, nil
 }
 
 type actionCache struct {

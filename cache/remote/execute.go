@@ -44,7 +44,16 @@ func OpenExecutor(o Options) (*Executor, error) {
 
 // Missing is the cache's, and patient: a build that executes elsewhere cannot go on without the cluster.
 func (e *Executor) Missing(ctx context.Context, list []cache.Digest) (missing []cache.Digest, err error) {
-	err = e.patiently(ctx, func() (err error) { missing, err = e.Cache.Missing(ctx, list); return err })
+	err = e.patiently(ctx, func() (err error) {
+		if missing, err = e.Cache.Missing(ctx, list); err != nil {
+			return err
+		}
+		can, err := e.backend.(*reapi).abilities(ctx) // which are known by now
+		if err == nil && !can.executes {
+			err = fmt.Errorf("%w: this server is a cache and executes nothing; --cache is for it", errRefused)
+		}
+		return err
+	})
 	return missing, err
 }
 

@@ -261,6 +261,19 @@ func TestExecuteErrors(t *testing.T) {
 			t.Error("it waited for as long as for a server that was there")
 		}
 	})
+	t.Run("no cluster", func(t *testing.T) {
+		s := &cachetest.Server{}
+		s.Start(t, "grpc")
+		if _, err := executor(t, s).Missing(context.Background(), nil); err == nil || !strings.Contains(err.Error(), "executes nothing") {
+			t.Errorf("%v, want that it executes nothing", err)
+		}
+	})
+	t.Run("unknown host", func(t *testing.T) {
+		e := executor(t, &cachetest.Server{URL: "grpc://nowhere.invalid:1"})
+		if _, err := e.Missing(context.Background(), nil); err == nil || !strings.Contains(err.Error(), "unknown host") {
+			t.Errorf("%v, want that the host is unknown", err)
+		}
+	})
 	t.Run("timeout", func(t *testing.T) {
 		s := &cachetest.Server{Worker: worker(new(atomic.Int32), make(chan struct{}))}
 		s.Start(t, "grpc")

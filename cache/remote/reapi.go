@@ -46,6 +46,8 @@ type abilities struct {
 	batch   int // bytes of blobs in one message
 	zstd    bool
 	updates bool // it takes results
+
+	executes bool // actions
 }
 
 const (
@@ -130,6 +132,9 @@ func statusError(s *status.Status) error {
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("%w: %s", context.DeadlineExceeded, text)
 	}
+	if strings.Contains(text, "produced zero addresses") {
+		text = "unknown host"
+	}
 	return fmt.Errorf("%s: %s", s.Code(), text)
 }
 
@@ -163,6 +168,7 @@ func (b *reapi) abilities(ctx context.Context) (*abilities, error) {
 	if n := caps.GetMaxBatchTotalSizeBytes(); n > 0 && n < maxBatch {
 		can.batch = int(n)
 	}
+	can.executes = answer.GetExecutionCapabilities().GetExecEnabled()
 	can.zstd = slices.Contains(caps.GetSupportedCompressors(), repb.Compressor_ZSTD)
 	b.can = can
 	return can, nil
