@@ -38,6 +38,12 @@ type Elsewhere struct {
 	Distrust bool     // results from before this build are not taken from there
 }
 
+// keeps reports whether r is the executor's own cache, which has what was executed there.
+func (e *Elsewhere) keeps(r Remote) bool {
+	named, ok := r.(interface{ Name() string })
+	return ok && e.Executor != nil && named.Name() == e.Executor.Name()
+}
+
 // attempts is how often an action is tried on other machines before the build gives up.
 const attempts = 3
 

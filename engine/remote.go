@@ -257,6 +257,12 @@ func (x *execution) pushNode(ctx context.Context, id int32) error {
 	}
 	var failures []error
 	for _, r := range x.PushTo {
+		if !x.Store.HasLayer(st.result.Layer) && !x.Elsewhere.keeps(r) {
+			if err := x.present(ctx, id); err != nil {
+				failures = append(failures, err)
+				continue
+			}
+		}
 		err := r.Push(ctx, st.key, st.result, texts, fileDigests(a))
 		if err == nil && x.graph.Nodes[id].Step.Guard != nil && x.checked(id) {
 			err = r.Push(ctx, x.checkKey(id), cache.Result{}, nil, nil)

@@ -58,6 +58,9 @@ func TestScripts(t *testing.T) {
 			server.Start(t, "grpc")
 			env.Values[cacheServer{}] = server
 			env.Setenv("CACHE", server.URL)
+			other := &cachetest.Server{}
+			other.Start(t, "http")
+			env.Setenv("OTHER", other.URL)
 			return setUpWorkspace(env)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"cp-tree": copyTreeCommand, "cache": cacheCommand},
