@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
@@ -113,6 +114,14 @@ func (a *app) diagnoseIn(diags hcl.Diagnostics, print func(io.Writer, hcl.Diagno
 	if len(diags) == 0 {
 		return nil
 	}
+	// What is wrong with a stage or a platform is found once for each node.
+	seen := map[string]bool{}
+	diags = slices.DeleteFunc(slices.Clone(diags), func(d *hcl.Diagnostic) bool {
+		text := fmt.Sprint(d.Subject, d.Error())
+		known := seen[text]
+		seen[text] = true
+		return known
+	})
 	width, _, err := term.GetSize(int(os.Stderr.Fd()))
 	if err != nil {
 		width = 0
