@@ -10,15 +10,17 @@ package "net-tools" {
     debian = { suite = "trixie", source = "net-tools" }
   }
 
-  # configure.sh asks; an empty line takes what config.in proposes. Left out are protocols that Linux has no more.
+  # configure.sh asks; an empty line takes what config.in proposes. Left out is what hardly anyone
+  # has: amateur radio, AppleTalk, IPX and their like.
   make {
     prepare = <<-SH
       sed -i -E 's/( HAVE_(AF(ASH|ATALK|IPX|NETROM|ROSE|X25|AX25)|HW(ARC|ASH|AX25|FDDI|FR|HIPPI|HDLCLAPB|IRDA|NETROM|ROSE|X25)|FW_MASQUERADE)) y/\1 n/' config.in
-      set +o pipefail
-      yes '' | make config > /build/config.log
-      set -o pipefail
+      make config < <(yes '') > /build/config.log
       export BINDIR=/usr/bin SBINDIR=/usr/sbin
     SH
-    install = ["install"]
+    replaces = {
+      "usr/bin/hostname"              = "it asks for the domain, too, which that of coreutils does not"
+      "usr/share/man/man1/hostname.1" = "the manual of the former"
+    }
   }
 }
