@@ -16,21 +16,9 @@ import (
 // Lock takes the lock of that name, which may be any text, for this call: two goroutines exclude each other as two
 // processes do. It waits until the lock is free or ctx is done. The kernel frees the locks of a process that dies.
 func (s *Store) Lock(ctx context.Context, name string) (unlock func(), err error) {
-	path := filepath.Join(s.dir, "locks", fileName(name))
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		f, err := tryLock(path)
-		if err != nil {
-			return nil, fmt.Errorf("lock %s: %w", name, err)
-		}
-		if f != nil {
-			// The atomic makes what happened before an unlock visible to who locks next here: Go knows nothing of flock.
-			s.handovers.Add(1)
-			return func() {
-				s.handovers.Add(1)
-				// The file goes while it is locked, so that locks/ stays small; who waits for it looks at its name again.
-				os.Remove(path)
-				f.Close()
-			}, nil
+		if unlock, err = s.TryLock(name); unlock != nil || err != nil {
+			return unlock, err
 		}
 		select {
 		case <-ctx.Done():
@@ -38,6 +26,26 @@ func (s *Store) Lock(ctx context.Context, name string) (unlock func(), err error
 		case <-time.After(pause):
 		}
 	}
+}
+
+// TryLock is Lock, but does not wait: it returns nil if the lock is not free.
+func (s *Store) TryLock(name string) (unlock func(), err error) {
+	path := filepath.Join(s.dir, "locks", fileName(name))
+	f, err := tryLock(path)
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", name, err)
+	}
+	if f == nil {
+		return nil, nil
+	}
+	// The atomic makes what happened before an unlock visible to who locks next here: Go knows nothing of flock.
+	s.handovers.Add(1)
+	return func() {
+		s.handovers.Add(1)
+		// The file goes while it is locked, so that locks/ stays small; who waits for it looks at its name again.
+		os.Remove(path)
+		f.Close()
+	}, nil
 }
 
 // tryLock locks the file path, which it makes, or returns nil if it is locked already.

@@ -181,9 +181,12 @@ func (x *execution) Run(ctx context.Context, id int32) error { return x.run(ctx,
 
 func (x *execution) run(ctx context.Context, id int32, execute func(context.Context, int32) (cache.Result, error)) error {
 	st := &x.nodes[id]
-	unlock, err := x.Store.Lock(ctx, st.key.Hex())
+	unlock, err := x.Store.TryLock(st.key.Hex())
 	if err != nil {
 		return err
+	}
+	if unlock == nil {
+		return errBusy
 	}
 	defer unlock()
 	status := st.status()
@@ -203,6 +206,15 @@ func (x *execution) run(ctx context.Context, id int32, execute func(context.Cont
 	}
 	x.known(id, result, status)
 	return nil
+}
+
+// Await waits until no other process executes the node.
+func (x *execution) Await(ctx context.Context, id int32) error {
+	unlock, err := x.Store.Lock(ctx, x.nodes[id].key.Hex())
+	if err == nil {
+		unlock()
+	}
+	return err
 }
 
 // Fail records why a node failed.

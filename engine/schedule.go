@@ -15,12 +15,14 @@ type runner interface {
 	Ask(ctx context.Context, id int32) (done bool, err error)
 	// Prepare brings in what Run needs from outside.
 	Prepare(ctx context.Context, id int32) error
-	// Run executes the node.
+	// Run executes the node. If it returns errBusy, Await is called, and then the node is looked up again.
 	Run(ctx context.Context, id int32) error
 	// Portable reports whether RunElsewhere can execute the node. It is called where limits.Elsewhere is set.
 	Portable(id int32) bool
 	// RunElsewhere executes the node, which was not prepared, on another machine.
 	RunElsewhere(ctx context.Context, id int32) error
+	// Await waits for who executes the node in another process. Any number of nodes may be waited for.
+	Await(ctx context.Context, id int32) error
 	// Skip is told of a node that is not run since cause failed.
 	Skip(id, cause int32)
 	// Fail is told why a node failed.
@@ -36,6 +38,9 @@ type limits struct {
 	Mixed     bool // what could run on other machines runs here, too, while there is nothing else to run here
 	KeepGoing bool
 }
+
+// errBusy is returned by a runner's Run and RunElsewhere when another process executes the node.
+var errBusy = errors.New("another process executes it")
 
 // errFailed is returned by schedule when at least one node failed.
 var errFailed = errors.New("build failed")
@@ -85,6 +90,7 @@ type scheduler struct {
 
 	ready, unknown, unprepared, runnable, away queue
 	asking, preparing, running, abroad         int
+	awaiting                                   int
 }
 
 type report struct {
@@ -118,11 +124,15 @@ func (s *scheduler) loop(ctx context.Context) error {
 		for !stopping && s.running < s.limits.Jobs && s.runnable.Len() > 0 {
 			s.start(ctx, s.runnable.pop(), &s.running, s.run, reports)
 		}
-		if s.asking+s.preparing+s.running+s.abroad == 0 {
+		if s.asking+s.preparing+s.running+s.abroad+s.awaiting == 0 {
 			break
 		}
 		select {
 		case rep := <-reports:
+			if *rep.from--; rep.err == errBusy { // without a slot: other nodes can run meanwhile
+				s.start(ctx, rep.id, &s.awaiting, s.await, reports)
+				continue
+			}
 			s.handle(ctx, rep)
 		case <-done:
 			done = nil // the workers see it too: wait for them
@@ -186,6 +196,10 @@ func (s *scheduler) runElsewhere(ctx context.Context, id int32) (state, error) {
 	return stateDone, s.runner.RunElsewhere(ctx, id)
 }
 
+func (s *scheduler) await(ctx context.Context, id int32) (state, error) {
+	return stateReady, s.runner.Await(ctx, id)
+}
+
 func (s *scheduler) start(ctx context.Context, id int32, count *int, work func(context.Context, int32) (state, error), reports chan<- report) {
 	s.states[id] = stateActive
 	*count++
@@ -196,7 +210,6 @@ func (s *scheduler) start(ctx context.Context, id int32, count *int, work func(c
 }
 
 func (s *scheduler) handle(ctx context.Context, rep report) {
-	*rep.from--
 	switch {
 	case rep.err != nil && ctx.Err() != nil: // cancelled, not failed
 	case rep.err != nil:

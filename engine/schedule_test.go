@@ -64,6 +64,8 @@ type fakeRunner struct {
 	ran       []int32
 	run       func(ctx context.Context, id int32) error
 
+	busy map[int32]chan struct{} // nodes that another process executes until the channel is closed
+
 	portable       func(id int32) bool
 	away, mostAway int
 	ranAway        []int32
@@ -117,6 +119,10 @@ func (f *fakeRunner) Prepare(ctx context.Context, id int32) error {
 
 func (f *fakeRunner) Run(ctx context.Context, id int32) error {
 	f.mu.Lock()
+	if f.busy[id] != nil {
+		f.mu.Unlock()
+		return errBusy
+	}
 	if !f.prepared[id] {
 		f.t.Errorf("node %d ran unprepared", id)
 	}
@@ -159,6 +165,15 @@ func (f *fakeRunner) RunElsewhere(ctx context.Context, id int32) error {
 	return err
 }
 
+func (f *fakeRunner) Await(ctx context.Context, id int32) error {
+	f.mu.Lock()
+	wait := f.busy[id]
+	delete(f.busy, id)
+	f.mu.Unlock()
+	<-wait
+	return nil
+}
+
 func (f *fakeRunner) Skip(id, cause int32)     { f.skipped[id] = cause }
 func (f *fakeRunner) Fail(id int32, err error) { f.failed = append(f.failed, id) }
 
@@ -184,14 +199,41 @@ func TestScheduleAsks(t *testing.T) {
 	}
 }
 
+// TestScheduleBusy: a node that another process executes takes no slot, and is looked up again when that has ended.
+func TestScheduleBusy(t *testing.T) {
+	g := &Graph{}
+	for id := range 20 {
+		g.Nodes = append(g.Nodes, &Node{ID: int32(id)})
+	}
+	f := newFake(t, g)
+	wait := make(chan struct{})
+	f.busy = map[int32]chan struct{}{0: wait, 1: wait}
+	f.cached = func(id int32) bool { return id == 0 && f.busy[0] == nil } // the other process had its result, but failed with 1
+	f.run = func(context.Context, int32) error {
+		if len(f.ran) == 18 { // all others
+			close(wait)
+		}
+		return nil
+	}
+	if err := schedule(context.Background(), g, make([]float64, 20), limits{Jobs: 1, Prepares: 4}, f); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.done) != 20 || len(f.ran) != 19 || f.ran[18] != 1 {
+		t.Errorf("%d nodes are done, and ran: %v; want all but 0, and 1 last", len(f.done), f.ran)
+	}
+}
+
 // TestScheduleElsewhere: what is portable runs elsewhere, as many at once as there is room for; in mixed mode here, too,
 // while there is room. Nothing else is prepared.
 func TestScheduleElsewhere(t *testing.T) {
 	for _, mixed := range []bool{false, true} {
-		g := layered(1000, 4)
+		g := &Graph{}
+		for id := range 100 {
+			g.Nodes = append(g.Nodes, &Node{ID: int32(id)})
+		}
 		f := newFake(t, g)
-		f.portable = func(id int32) bool { return id%4 != 0 }
-		f.run = func(context.Context, int32) error { time.Sleep(100 * time.Microsecond); return nil }
+		f.portable = func(id int32) bool { return id != 0 }
+		f.run = func(context.Context, int32) error { time.Sleep(time.Millisecond); return nil }
 		l := limits{Jobs: 2, Prepares: 4, Elsewhere: 6, Mixed: mixed}
 		if err := schedule(context.Background(), g, make([]float64, len(g.Nodes)), l, f); err != nil {
 			t.Fatal(err)
