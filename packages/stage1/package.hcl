@@ -52,11 +52,9 @@ package "stage1" {
     # The C library comes first: every program needs it.
     contents = [
       "//stage1/base", "//glibc", "//glibc/locales",
-      "//bash", "//binutils", "//bison", "//bzip2", "//check", "//coreutils", "//diffutils", "//expat", "//file",
-      "//findutils", "//flex", "//gawk", "//gcc", "//gcc/libatomic", "//gcc/libgomp", "//gettext", "//gnuconfig", "//grep",
-      "//gzip", "//less", "//libxcrypt", "//linux-headers", "//m4", "//make", "//nano", "//ncurses", "//net-tools", "//pam",
-      "//patch", "//pax-utils", "//pkgconf", "//popt", "//readline", "//rsync", "//sed", "//tar", "//util-linux", "//which",
-      "//xz", "//zlib", "//zstd",
+      "//bash", "//binutils", "//bison", "//bzip2", "//coreutils", "//diffutils", "//findutils", "//flex", "//gawk", "//gcc",
+      "//gcc/libatomic", "//gcc/libgomp", "//grep", "//gzip", "//linux-headers", "//m4", "//make", "//ncurses", "//patch",
+      "//pkgconf", "//sed", "//tar", "//xz", "//zlib",
     ]
     exclude = ["usr/${platform.lib}/libgcc_pic.*"] # of which libgcc_s was made
   }

@@ -4,10 +4,9 @@ package "tools" {
 
   group {
     members = [
-      "//bash", "//binutils", "//bison", "//bzip2", "//check", "//coreutils", "//diffutils", "//expat", "//file", "//findutils",
-      "//flex", "//gawk", "//gcc", "//gettext", "//gmp", "//gnuconfig", "//grep", "//gzip", "//less", "//libxcrypt", "//m4",
-      "//make", "//mpc", "//mpfr", "//nano", "//ncurses", "//net-tools", "//pam", "//patch", "//pax-utils", "//pkgconf", "//popt",
-      "//readline", "//rsync", "//sed", "//tar", "//util-linux", "//which", "//xz", "//zlib", "//zstd",
+      "//bash", "//binutils", "//bison", "//bzip2", "//coreutils", "//diffutils", "//findutils", "//flex", "//gawk", "//gcc",
+      "//gmp", "//grep", "//gzip", "//m4", "//make", "//mpc", "//mpfr", "//ncurses", "//patch", "//pkgconf", "//sed",
+      "//tar", "//xz", "//zlib",
     ]
   }
 }
