@@ -24,6 +24,8 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
+//lint:file-ignore SA1019 clients fill in what servers of API 2.0 read
+
 // A Worker runs a command in an input root, and returns its exit code and what it printed.
 type Worker func(ctx context.Context, dir string, command *repb.Command) (code int, stdout, stderr []byte)
 
