@@ -59,6 +59,11 @@ package "stage1" {
     exclude = ["usr/${platform.lib}/libgcc_pic.*"] # of which libgcc_s was made
   }
 
+  # The same for MacaroniOS. Its tools are not in it yet: a workspace that has packages of them lays them over this.
+  rootfs "macaroni" {
+    contents = ["//stage1/rootfs", "//macaroni"]
+  }
+
   group {
     members = ["//stage1/rootfs"]
   }
