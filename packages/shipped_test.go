@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +49,53 @@ func TestEveryPackage(t *testing.T) {
 		if !strings.Contains(string(out), ":"+platform) {
 			t.Errorf("%s: no node:\n%s", platform, out)
 		}
+	}
+}
+
+// TestInstalled compares MacaroniOS's list of what is installed with what stage1 holds, and in which versions.
+func TestInstalled(t *testing.T) {
+	read := func(path string) string {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	contents := regexp.MustCompile(`(?s)rootfs "rootfs" {.*?contents = \[(.*?)\]`).FindStringSubmatch(read("stage1/package.hcl"))
+	if contents == nil {
+		t.Fatal("stage1/package.hcl: no contents of rootfs")
+	}
+	versions := map[string]string{}
+	for _, m := range regexp.MustCompile(`"//([^/"]+)"`).FindAllStringSubmatch(contents[1], -1) {
+		version := regexp.MustCompile(`(?m)^  version\s*= "(.*)"`).FindStringSubmatch(read(m[1] + "/package.hcl"))
+		if version == nil {
+			t.Fatalf("%s/package.hcl: no version", m[1])
+		}
+		versions[m[1]] = strings.Replace(version[1], "-", "_p", 1) // a snapshot, as Portage writes it
+	}
+	entry := regexp.MustCompile(`^[a-z]+-[a-z]+/[a-z0-9+-]+ [0-9.]+(_p[0-9]+)? [0-9./]+$`)
+	var last string
+	for line := range strings.Lines(read("macaroni/files/installed")) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		words := strings.Fields(line)
+		name, rest := words[0], strings.Join(words[1:], " ")
+		switch want, ok := versions[name]; {
+		case !entry.MatchString(rest):
+			t.Errorf("%s: not category/name, version and slot: %s", name, rest)
+		case !ok:
+			t.Errorf("%s is listed, and not in stage1, or listed twice", name)
+		case words[2] != want:
+			t.Errorf("%s is listed with %s, its version is %s", name, words[2], want)
+		case name < last:
+			t.Errorf("%s comes after %s", name, last)
+		}
+		delete(versions, name)
+		last = name
+	}
+	for name := range versions {
+		t.Errorf("%s is in stage1, and not listed", name)
 	}
 }
 
