@@ -28,7 +28,11 @@ func TestAttacks(t *testing.T) {
 		t.Fatalf("%+v\n%s", r, out)
 	}
 	got := pairs(out)
+	no32 := got["i386 getpid"] == "none" // the machine has no table of 32-bit calls
 	for k, v := range attacks(t) {
+		if no32 && strings.HasPrefix(k, "i386 ") {
+			v = "none"
+		}
 		if got[k] == "" || !slices.Contains(strings.Split(v, "|"), got[k]) {
 			t.Errorf("%s: got %q, want %q", k, got[k], v)
 		}
