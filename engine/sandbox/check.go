@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -64,7 +65,11 @@ func Check(storeDir string) []Finding {
 		}
 		all = append(all, f)
 	}
-	return append(all, checkBinfmt(binfmt), checkPidMax(), checkGroups())
+	all = append(all, checkBinfmt(binfmt), checkPidMax(), checkGroups())
+	if runtime.GOARCH == "amd64" {
+		all = append(all, check32(storeDir))
+	}
+	return all
 }
 
 // probe sets up a sandbox with an empty root.
@@ -148,6 +153,31 @@ func checkPidMax() Finding {
 	if !f.OK {
 		f.Detail = "Linux " + text + " has one pid_max for all"
 		f.Remedy = "run Linux 6.14 or later, or limit the processes of the user: ulimit -u"
+	}
+	return f
+}
+
+// exit32 is a program for i386 that ends with exit code 0: the head of an ELF file, one segment, and mov $1,%eax; xor
+// %ebx,%ebx; int $0x80.
+const exit32 = "\x7fELF\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x02\x00\x03\x00\x01\x00\x00\x00\x54\x80\x04\x08\x34\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x34\x00\x20\x00\x01\x00\x00\x00\x00\x00\x00\x00" +
+	"\x01\x00\x00\x00\x00\x00\x00\x00\x00\x80\x04\x08\x00\x80\x04\x08\x5d\x00\x00\x00\x5d\x00\x00\x00\x05\x00\x00\x00\x00\x10\x00\x00" +
+	"\xb8\x01\x00\x00\x00\x31\xdb\xcd\x80"
+
+// check32 runs a program of 32 bits, which some kernels and virtual machines cannot.
+func check32(dir string) Finding {
+	f := Finding{Name: "programs of 32 bits", Detail: "work"}
+	file, err := os.CreateTemp(dir, "check-")
+	if err == nil {
+		defer os.Remove(file.Name())
+		_, err = file.WriteString(exit32)
+		err = errors.Join(err, file.Chmod(0o700), file.Close())
+	}
+	if err == nil {
+		err = exec.Command(file.Name()).Run()
+	}
+	if f.OK = err == nil; !f.OK {
+		f.Detail, f.Remedy = "do not work: "+err.Error(), "build for i686 on a machine whose kernel has CONFIG_IA32_EMULATION, in no paravirtualized guest without it"
 	}
 	return f
 }
