@@ -232,6 +232,8 @@ type nodeState struct {
 
 	presence sync.Mutex // held while the layer is made present
 	unpulled error      // why the layer could not be pulled
+
+	travel sync.Mutex // held while the layer is brought to the cluster
 }
 
 func (e *Engine) execution(g *Graph, o Options) (*execution, error) {

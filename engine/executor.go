@@ -167,16 +167,14 @@ func (x *execution) upload(ctx context.Context, id int32, a *action.Action, text
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.Name(), err)
 	}
-	var bring []cache.Layer
 	fetched := false
 	for _, d := range missing {
 		input, isLayer := layers[d]
 		switch {
 		case isLayer:
-			if err := x.present(ctx, input); err != nil {
+			if err := x.bringLayer(ctx, input); err != nil {
 				return err
 			}
-			bring = append(bring, x.nodes[input].result.Layer)
 		case !fetched && !x.Store.HasBlob(d):
 			fetched = true
 			if err := x.fetch(ctx, n); err != nil {
@@ -193,7 +191,29 @@ func (x *execution) upload(ctx context.Context, id int32, a *action.Action, text
 	if err := x.agree(n, a); err != nil {
 		return err
 	}
-	if err := e.Upload(ctx, bring, files, texts); err != nil {
+	if err := e.Upload(ctx, nil, files, texts); err != nil {
+		return fmt.Errorf("%s: %w", e.Name(), err)
+	}
+	return nil
+}
+
+// bringLayer brings the node's layer to the executor. Of the nodes that need it one does, and the others wait: a seed has
+// hundreds of megabytes.
+func (x *execution) bringLayer(ctx context.Context, id int32) error {
+	st, e := &x.nodes[id], x.Elsewhere.Executor
+	st.travel.Lock()
+	defer st.travel.Unlock()
+	missing, err := e.Missing(ctx, []cache.Digest{st.result.Layer.Tar})
+	if err == nil && len(missing) == 0 {
+		return nil
+	}
+	if err == nil {
+		if err := x.present(ctx, id); err != nil {
+			return err
+		}
+		err = e.Upload(ctx, []cache.Layer{st.result.Layer}, nil, nil)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", e.Name(), err)
 	}
 	return nil

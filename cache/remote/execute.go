@@ -26,7 +26,7 @@ type Executor struct {
 	execution  repb.ExecutionClient
 	operations longrunningpb.OperationsClient
 
-	heard atomic.Int64 // when it last answered, in seconds of Unix time; 0: never
+	heard atomic.Bool // it has answered
 }
 
 // OpenExecutor returns the cluster that o names, at the same address as its cache. It does not speak to it yet.
@@ -63,35 +63,57 @@ func (e *Executor) Upload(ctx context.Context, layers []cache.Layer, blobs []cac
 }
 
 // patiently calls do until it succeeds, until it fails in a way that lasts, or until the server was away for too long. A
-// server that starts again takes its time, and so does a network.
+// server that starts again takes its time, and so does a network. What is wrong with this machine is not waited for.
 func (e *Executor) patiently(ctx context.Context, do func() error) error {
 	began := time.Now()
 	for n := 1; ; n++ {
 		err := do()
-		var gaveUp *GaveUpError
-		var failed *FailedError
-		switch {
-		case err == nil:
-			e.heard.Store(time.Now().Unix())
+		if err == nil {
+			e.heard.Store(true)
 			return nil
-		case ctx.Err() != nil:
+		}
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
-		case errors.As(err, &gaveUp):
-			err = gaveUp.Err
-		case errors.As(err, &failed):
-			err = failed.Err
 		}
 		away := e.patience.absence
-		if e.heard.Load() == 0 { // it may not exist
+		if !e.heard.Load() { // it may not exist
 			away /= 10
 		}
-		if !lasting(err) || time.Since(began) > away {
+		if err = serverError(err); !passing(err) || time.Since(began) > away {
 			return err
 		}
 		e.asking.reset()
 		e.pushing.reset()
 		e.wait(ctx, min(n, 6))
 	}
+}
+
+// serverError is what the server, or the way to it, is to blame for, without what a breaker makes of it.
+func serverError(err error) error {
+	var gaveUp *GaveUpError
+	var failed *FailedError
+	switch {
+	case errors.As(err, &gaveUp):
+		err = gaveUp.Err
+	case errors.As(err, &failed):
+		err = failed.Err
+	default:
+		return err
+	}
+	if errors.Is(err, errRefused) || errors.Is(err, errOnce) {
+		return err
+	}
+	return &passingError{err}
+}
+
+// A passingError is one after which it is worth trying again, later.
+type passingError struct{ error }
+
+func (e *passingError) Unwrap() error { return e.error }
+
+func passing(err error) bool {
+	var p *passingError
+	return errors.As(err, &p)
 }
 
 // Execute has the action executed whose message the cache holds, and waits for its end, whatever becomes of connections
@@ -123,19 +145,13 @@ func (e *Executor) Execute(ctx context.Context, action cache.Digest, fresh bool,
 			return e.outcome(ctx, r)
 		case err != nil:
 			return cache.Outcome{}, err
-		case !lasting(end) || short == 20:
+		case !passing(end) || short == 20:
 			return cache.Outcome{}, end
 		case w.losses == 5:
 			return cache.Outcome{}, fmt.Errorf("%w: the server has forgotten the operation %d times", cache.ErrWorker, w.losses)
 		}
 		e.wait(ctx, min(short, 6)) // the connection broke
 	}
-}
-
-// lasting reports whether it is worth trying again, later, after err.
-func lasting(err error) bool {
-	return !errors.Is(err, errRefused) && !errors.Is(err, errOnce) &&
-		!errors.Is(err, cache.ErrInputs) && !errors.Is(err, cache.ErrWorker) && !errors.Is(err, cache.ErrDeadline)
 }
 
 // A wait is what is known of an operation that is waited for.
@@ -189,13 +205,13 @@ func (w *wait) attempt(ctx context.Context) (*repb.ExecuteResponse, error) {
 		}
 	}
 	if err == io.EOF {
-		return nil, errors.New("the server ended its answer before the operation")
+		return nil, &passingError{errors.New("the server ended its answer before the operation")}
 	}
 	if s, ok := status.FromError(err); ok {
 		if waiting && s.Code() == codes.NotFound {
 			w.name, w.lost, w.answered = "", true, true
 			w.losses++
-			return nil, errors.New("the server has forgotten the operation")
+			return nil, &passingError{errors.New("the server has forgotten the operation")}
 		}
 		return nil, executionError(s)
 	}
@@ -251,24 +267,18 @@ func executionError(s *status.Status) error {
 	switch s.Code() {
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("%w: %s", cache.ErrDeadline, text)
-	case codes.FailedPrecondition, codes.NotFound:
-		for _, detail := range s.Details() {
-			if isMissing(detail) {
-				return fmt.Errorf("%w: %s", cache.ErrInputs, text)
-			}
-		}
-		if s.Code() == codes.NotFound {
+	case codes.NotFound:
+		return fmt.Errorf("%w: %s", cache.ErrInputs, text)
+	case codes.FailedPrecondition:
+		if slices.ContainsFunc(s.Details(), isMissing) {
 			return fmt.Errorf("%w: %s", cache.ErrInputs, text)
 		}
-		return fmt.Errorf("%w: %s", errOnce, text)
-	case codes.InvalidArgument, codes.OutOfRange:
-		return fmt.Errorf("%w: %s", errOnce, text)
-	case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
-		return fmt.Errorf("%w: %s", errRefused, text)
 	case codes.Internal, codes.Unknown, codes.DataLoss, codes.Aborted:
 		return fmt.Errorf("%w: %s", cache.ErrWorker, text)
+	case codes.Unavailable, codes.ResourceExhausted, codes.Canceled:
+		return &passingError{errors.New(text)}
 	}
-	return errors.New(text) // Unavailable, ResourceExhausted, Cancelled: later, perhaps
+	return statusError(s)
 }
 
 // isMissing reports whether an error's detail says that a blob is missing.

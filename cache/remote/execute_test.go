@@ -268,6 +268,22 @@ func TestExecuteErrors(t *testing.T) {
 			t.Errorf("%v, want that it executes nothing", err)
 		}
 	})
+	t.Run("this machine's fault", func(t *testing.T) {
+		s := &cachetest.Server{Worker: worker(new(atomic.Int32), nil)}
+		s.Start(t, "grpc")
+		e := executor(t, s)
+		layer := newLayer(t, e.Store, 1000, 1)
+		if err := os.WriteFile(filepath.Join(e.Store.LayerDir(layer), "bin/tool"), []byte("other bytes"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := e.Upload(context.Background(), []cache.Layer{layer}, nil, nil); err == nil || !strings.Contains(err.Error(), "tool") && !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("%v, want that the layer is damaged", err)
+		}
+		if time.Since(began) > hasty.absence/2 {
+			t.Error("it waited for the server, which is not to blame")
+		}
+	})
 	t.Run("unknown host", func(t *testing.T) {
 		e := executor(t, &cachetest.Server{URL: "grpc://nowhere.invalid:1"})
 		if _, err := e.Missing(context.Background(), nil); err == nil || !strings.Contains(err.Error(), "unknown host") {

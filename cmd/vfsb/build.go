@@ -93,12 +93,7 @@ func (b *buildCommand) elsewhere(e *engine.Engine) error {
 		c = nil
 	default:
 		if c == nil || c.URL != b.exec {
-			c = &load.Cluster{Cache: load.Cache{URL: b.exec}}
-			for _, declared := range e.Workspace.Caches {
-				if declared.URL == b.exec {
-					c.Cache = declared
-				}
-			}
+			c = &load.Cluster{Cache: e.Workspace.Cache(b.exec)}
 		}
 	}
 	if b.execJobs < 0 {

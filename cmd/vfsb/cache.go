@@ -255,12 +255,20 @@ func (a *app) openCaches(e *engine.Engine) error {
 	if a.cacheMode != "" && a.cacheMode != load.CacheRead && a.cacheMode != load.CacheWrite {
 		return usageError{fmt.Errorf("--cache-mode is %s or %s, not %q", load.CacheRead, load.CacheWrite, a.cacheMode)}
 	}
+	if dir, err := os.UserConfigDir(); err == nil { // without a home there is no user's configuration
+		if err := a.diagnose(e.Workspace, e.Workspace.LoadUser(dir)); err != nil {
+			return err
+		}
+	}
 	if a.offline || slices.Equal(a.caches, []string{"none"}) {
 		return nil
 	}
-	list, err := a.cacheList(e.Workspace)
-	if err != nil || len(list) == 0 {
-		return err
+	list := e.Workspace.Caches
+	if len(a.caches) > 0 {
+		list = nil
+		for _, address := range a.caches {
+			list = append(list, e.Workspace.Cache(address))
+		}
 	}
 	for _, c := range list {
 		o, err := connection(e, c)
@@ -307,29 +315,6 @@ func connection(e *engine.Engine, c load.Cache) (remote.Options, error) {
 		*to = strings.TrimSpace(string(text))
 	}
 	return o, nil
-}
-
-// cacheList is the caches to open. One that a flag names is as the configuration declares it, if it does.
-func (a *app) cacheList(ws *load.Workspace) ([]load.Cache, error) {
-	dir, err := os.UserConfigDir()
-	if err == nil { // without a home there is no user's configuration
-		if err := a.diagnose(ws, ws.LoadUser(dir)); err != nil {
-			return nil, err
-		}
-	}
-	if len(a.caches) == 0 {
-		return ws.Caches, nil
-	}
-	var list []load.Cache
-	for _, address := range a.caches {
-		i := slices.IndexFunc(ws.Caches, func(c load.Cache) bool { return c.URL == address })
-		if i < 0 {
-			list = append(list, load.Cache{URL: address})
-		} else {
-			list = append(list, ws.Caches[i])
-		}
-	}
-	return list, nil
 }
 
 // signerPath is the file of the key with which results are signed.

@@ -268,10 +268,12 @@ func cacheCommand(ts *testscript.TestScript, neg bool, args []string) {
 		server.Down.Store(true)
 	case "up":
 		server.Down.Store(false)
-	case "forget operations":
-		server.ForgetOperations()
+	case "one write":
+		if n := server.Calls("Write"); n != 1 {
+			ts.Fatalf("%d large blobs were written, want 1", n)
+		}
 	default:
-		ts.Fatalf("cache %s: there are corrupt, forget, forget operations, down and up", what)
+		ts.Fatalf("cache %s: there are corrupt, forget, down, up and one write", what)
 	}
 }
 

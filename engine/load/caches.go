@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 )
@@ -29,6 +30,14 @@ type Cluster struct {
 	Cache
 	Jobs  int  // nodes at once; 0: the usual
 	Mixed bool // nodes run on this machine, too
+}
+
+// Cache is the cache at an address, as it is declared if it is.
+func (ws *Workspace) Cache(url string) Cache {
+	if i := slices.IndexFunc(ws.Caches, func(c Cache) bool { return c.URL == url }); i >= 0 {
+		return ws.Caches[i]
+	}
+	return Cache{URL: url}
 }
 
 // UserFile is the user's configuration, in the folder that os.UserConfigDir returns.

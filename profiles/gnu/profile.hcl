@@ -133,7 +133,7 @@ profile "gnu" {
   }
 
   # What does not cross-compile well is built here. Where this machine cannot run the platform's programs, this machine's do
-  # what would take longest under QEMU, and what comes out is the same as in stage "native".
+  # what would take longest under QEMU, and what comes out must be the same as in stage "native".
   stage "mchroot" {
     extends = "native"
     root = platform.arch == exec.arch || platform.arch == "i686" && exec.arch == "amd64" ? null : [
