@@ -140,8 +140,9 @@ func TestExtends(t *testing.T) {
   stage "early" {
     extends = "late"
   }
-  stage "late" {
-    extends = "late"
+  stage "late" {}
+  stage "self" {
+    extends = "self"
   }
 }
 platform "p" {
@@ -167,7 +168,7 @@ platform "p" {
 	if c, err = r.Resolve(Label{Package: "a", Stage: "one"}, "p"); err != nil || fmt.Sprint(c.Stage.Env) != "map[X:1 Y:1]" {
 		t.Errorf("the extended stage is %+v, %v", c.Stage, err)
 	}
-	for _, name := range []string{"early", "late"} {
+	for _, name := range []string{"early", "self"} {
 		if _, err := r.Resolve(Label{Package: "a", Stage: name}, "p"); err == nil || !strings.Contains(err.Error(), "which is not declared above it") {
 			t.Errorf("stage %s: %v; want that the other one is not declared above it", name, err)
 		}
