@@ -178,7 +178,7 @@ func TestStrict(t *testing.T) {
 			return c.write(&bspb.WriteRequest{ResourceName: good, Data: blob[:2], FinishWrite: true})
 		}, codes.InvalidArgument},
 		{"a gap", func(c *badClient) error {
-			return c.write(&bspb.WriteRequest{ResourceName: good, Data: blob[:2]}, &bspb.WriteRequest{WriteOffset: 3, Data: blob[3:], FinishWrite: true})
+			return c.write(&bspb.WriteRequest{ResourceName: good, Data: blob[:2]}, &bspb.WriteRequest{WriteOffset: 3, Data: blob[2:], FinishWrite: true})
 		}, codes.InvalidArgument},
 		{"never finished", func(c *badClient) error { return c.write(&bspb.WriteRequest{ResourceName: good, Data: blob}) }, codes.InvalidArgument},
 		{"another name in the stream", func(c *badClient) error {

@@ -123,7 +123,7 @@ func (l *loader) importFolder(a *Attrs, name string, shipped Carried) {
 		f.Dir = filepath.Join(l.ws.Root, name)
 	default:
 		a.Errorf("import", "unknown import %q%s; imports are %q and folders, which begin with ./, ../ or /",
-			name, strings.TrimPrefix(suggest(name, []string{Shipped}), ";"), Shipped)
+			name, strings.Replace(suggest(name, []string{Shipped}), ";", ",", 1), Shipped)
 		return
 	}
 	if !isDir(f.Dir) {
