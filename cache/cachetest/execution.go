@@ -80,7 +80,7 @@ func (e *execution) Execute(r *repb.ExecuteRequest, stream repb.Execution_Execut
 	e.mu.Lock()
 	known := e.results[r.ActionDigest.Hash]
 	e.mu.Unlock()
-	if known != nil && !r.SkipCacheLookup && !e.NoLookup && e.complete(known) == nil {
+	if known != nil && !r.SkipCacheLookup && !e.NoLookup && (e.Forgetful.Load() || e.complete(known) == nil) {
 		return stream.Send(finished("cached", &repb.ExecuteResponse{Result: known, CachedResult: true}))
 	}
 	action, command, root, err := e.inputs(r.ActionDigest)

@@ -40,7 +40,6 @@ type Server struct {
 	ReadOnly      bool // takes nothing
 	IgnoresOffset bool // gives whole blobs, whatever the offset, as Bazel's RemoteWorker does
 	Moves         bool // takes contents out of results, and does not put them back
-	Forgetful     bool // gives results whose blobs are gone
 	Batch         int64
 	Authorization string // what the header of that name must be; "": nothing
 	TLS           *tls.Config
@@ -50,8 +49,9 @@ type Server struct {
 	Fault func(call string) error
 	// Cut, if it returns a number that is not negative, ends the connection after so many bytes of a blob.
 	Cut func(call string) int
-	// Down: it answers nothing but that it is down. It may be set while the server runs, as nothing else may.
-	Down atomic.Bool
+	// Down: it answers nothing but that it is down. Forgetful: it gives results whose blobs are gone. They may be set while
+	// the server runs, as nothing else may.
+	Down, Forgetful atomic.Bool
 	// Chunk is called before each piece of a blob that is read.
 	Chunk func()
 
@@ -287,7 +287,7 @@ func (s *actionCache) GetActionResult(_ context.Context, r *repb.GetActionResult
 	s.mu.Lock()
 	result := s.results[r.ActionDigest.Hash]
 	s.mu.Unlock()
-	if result == nil || !s.Forgetful && s.complete(result) != nil {
+	if result == nil || !s.Forgetful.Load() && s.complete(result) != nil {
 		return nil, status.Error(codes.NotFound, "no such result")
 	}
 	return result, nil
@@ -606,7 +606,7 @@ func (s *Server) getHTTP(w http.ResponseWriter, r *http.Request, kind, hash stri
 		s.mu.Lock()
 		result := s.results[hash]
 		s.mu.Unlock()
-		if ok = result != nil && (s.Forgetful || s.complete(result) == nil); ok {
+		if ok = result != nil && (s.Forgetful.Load() || s.complete(result) == nil); ok {
 			b, _ = proto.Marshal(result)
 		}
 	}

@@ -390,7 +390,8 @@ func TestWrongBytes(t *testing.T) {
 // TestForgetful: a result whose layer the server has lost is a miss.
 func TestForgetful(t *testing.T) {
 	for _, scheme := range []string{"grpc", "http"} {
-		s := &cachetest.Server{Forgetful: true}
+		s := &cachetest.Server{}
+		s.Forgetful.Store(true)
 		key, _, b := shared(t, scheme, s, large)
 		s.Forget(1 << 20)
 		if _, err := b.Result(context.Background(), key); !errors.Is(err, cache.ErrNotFound) {
@@ -606,7 +607,8 @@ func TestTrust(t *testing.T) {
 		{"failed", mine, func(_ string, r *repb.ActionResult) { r.ExitCode = 1 }, "of an action that failed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &cachetest.Server{Forgetful: true}
+			s := &cachetest.Server{}
+			s.Forgetful.Store(true)
 			s.Start(t, "grpc")
 			from := newStore(t)
 			key, r := newResult(t, from, 10, 1)

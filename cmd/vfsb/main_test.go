@@ -264,6 +264,8 @@ func cacheCommand(ts *testscript.TestScript, neg bool, args []string) {
 		server.Corrupt(1024)
 	case "forget":
 		server.Forget(1024)
+	case "be forgetful":
+		server.Forgetful.Store(true)
 	case "down":
 		server.Down.Store(true)
 	case "up":
@@ -273,7 +275,7 @@ func cacheCommand(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%d large blobs were written, want 1", n)
 		}
 	default:
-		ts.Fatalf("cache %s: there are corrupt, forget, down, up and one write", what)
+		ts.Fatalf("cache %s: there are corrupt, forget, be forgetful, down, up and one write", what)
 	}
 }
 

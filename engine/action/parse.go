@@ -49,7 +49,7 @@ func (a *Action) parse(name, value string, mounts map[string]int) (err error) {
 		a.Env[rest] = value
 	case "script": // compared in the end
 	case "layer":
-		at, number, ordered := strings.Cut(rest, " ")
+		at, _, ordered := strings.Cut(rest, " ")
 		i, known := mounts[at]
 		if !known {
 			i = len(a.Mounts)
@@ -57,9 +57,6 @@ func (a *Action) parse(name, value string, mounts map[string]int) (err error) {
 			a.Mounts = append(a.Mounts, Mount{At: at, Ordered: ordered})
 		}
 		m := &a.Mounts[i]
-		if ordered && number != strconv.Itoa(len(m.Layers)) {
-			return fmt.Errorf("the layers at %s are not in order", at)
-		}
 		tar, err := cache.ParseDigest(value)
 		if err != nil {
 			return err
