@@ -106,19 +106,9 @@ func (x *execution) delegate(ctx context.Context, id int32, a *action.Action) (o
 		}
 		fresh := x.Elsewhere.Distrust || st.lost || x.Force && slices.Contains(x.graph.Roots, id) || attempt > 1
 		out, err = e.Execute(ctx, cache.DigestOf(m.Action), fresh, phase)
-		var ok bool
 		if err == nil {
-			report, ok = ParseReport(out.Stderr)
-			ran := ok && report.Unfit == ""
-			switch {
-			case ran && (report.Reason != "" || out.Code == 0 && out.Layer.Tar.Size > 0):
+			if report, err = reportOf(out); err == nil {
 				return out, report, nil
-			case ok && report.Unfit != "":
-				err = fmt.Errorf("%w: %s", cache.ErrWorker, report.Unfit)
-			case out.Code == 0 && out.Layer.Tar.Size > 0: // executed before, and what the worker said was not kept
-				return out, Report{Seconds: out.Seconds, CPU: out.CPU}, nil
-			default:
-				err = fmt.Errorf("%w: `vfsb run-action` ended there with exit code %d and no report%s", cache.ErrWorker, out.Code, lastLine(out.Stderr))
 			}
 		}
 		switch {
@@ -139,6 +129,22 @@ func (x *execution) delegate(ctx context.Context, id int32, a *action.Action) (o
 	}
 }
 
+// reportOf is what the worker says of an action that it ran, or why nothing came of it that counts.
+func reportOf(out cache.Outcome) (Report, error) {
+	report, ok := ParseReport(out.Stderr)
+	done := out.Code == 0 && out.Layer.Tar.Size > 0
+	switch {
+	case ok && report.Unfit != "":
+		return report, fmt.Errorf("%w: %s", cache.ErrWorker, report.Unfit)
+	case ok && (report.Reason != "" || done):
+		return report, nil
+	case done: // executed before, and what the worker said was not kept
+		return Report{Seconds: out.Seconds, CPU: out.CPU}, nil
+	}
+	return report, fmt.Errorf("%w: `vfsb run-action` ended there with exit code %d and no report%s", cache.ErrWorker, out.Code, lastLine(out.Stderr))
+}
+
+// lastLine is what a message says of an output: its last line, in parentheses, or nothing.
 func lastLine(text []byte) string {
 	s := strings.TrimSpace(string(text))
 	s = s[strings.LastIndexByte(s, '\n')+1:]

@@ -46,8 +46,8 @@ type abilities struct {
 	batch   int // bytes of blobs in one message
 	zstd    bool
 	updates bool // it takes results
-
-	executes bool // actions
+	// executes: it is a cluster, and not a cache alone.
+	executes bool
 }
 
 const (
