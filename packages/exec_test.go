@@ -119,29 +119,30 @@ func TestRealExecution(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		began, again := make(chan bool), make(chan bool)
+		again := make(chan bool)
 		go func() {
 			for !s.working() {
 				time.Sleep(5 * time.Millisecond)
 			}
 			s.signal(unix.SIGKILL)
-			close(began)
 			time.Sleep(2 * time.Second)
 			close(again)
 		}()
-		done := make(chan []event)
-		go func() { done <- b.build(t, s, "--force", "//zlib:amd64-seed") }()
-		<-again
+		done := make(chan []event, 1)
+		go func() {
+			defer close(done) // without a list: the build has failed
+			done <- b.build(t, s, "--force", "//zlib:amd64-seed")
+		}()
+		select {
+		case <-again:
+		case <-done:
+			t.Fatal("the build ended before the worker was killed")
+		}
 		s.runRemoteWorker(t, classes, port)
 		list := <-done
 		b.same(t, list)
 		if got := executed(list); !strings.Contains(got, "//zlib@seed:amd64-seed") {
 			t.Errorf("executed %s, want zlib", got)
-		}
-		select {
-		case <-began:
-		default:
-			t.Error("the worker was not killed")
 		}
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -186,6 +188,49 @@ func TestExecuteBreaks(t *testing.T) {
 				t.Errorf("the worker ran %d times, want %d", runs.Load(), c.runs)
 			}
 		})
+	}
+}
+
+// TestExecuteUnreachable: for a while nothing listens where a server was.
+func TestExecuteUnreachable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	s := &cachetest.Server{Worker: worker(new(atomic.Int32), nil)}
+	s.Start(t, "grpc")
+	texts, action := anAction(t, "unreachable", 0)
+	if err := executor(t, s).Upload(context.Background(), nil, nil, texts); err != nil {
+		t.Fatal(err)
+	}
+	e := executor(t, &cachetest.Server{URL: "grpc://" + l.Addr().String()})
+	e.heard.Store(true)
+	listens := make(chan net.Listener)
+	defer func() { (<-listens).Close() }()
+	time.AfterFunc(300*time.Millisecond, func() {
+		l, err := net.Listen("tcp", l.Addr().String())
+		if err != nil {
+			panic(err)
+		}
+		go func() {
+			for {
+				from, err := l.Accept()
+				if err != nil {
+					return
+				}
+				to, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "grpc://"))
+				if err != nil {
+					panic(err)
+				}
+				go io.Copy(to, from)
+				go io.Copy(from, to)
+			}
+		}()
+		listens <- l
+	})
+	if _, err := e.Execute(context.Background(), action, false, nothing); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -107,13 +107,22 @@ func (o Options) authorization() string {
 	return ""
 }
 
-// explain turns a status into an error of this package.
+// explain turns a status into an error of this package, of which the status can still be had.
 func explain(err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	return statusError(status.Convert(err))
+	s := status.Convert(err)
+	return &explainedError{statusError(s), s}
 }
+
+type explainedError struct {
+	error
+	status *status.Status
+}
+
+func (e *explainedError) Unwrap() error              { return e.error }
+func (e *explainedError) GRPCStatus() *status.Status { return e.status }
 
 func statusError(s *status.Status) error {
 	text := s.Message()
