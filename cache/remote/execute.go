@@ -213,6 +213,10 @@ func (w *wait) attempt(ctx context.Context) (*repb.ExecuteResponse, error) {
 			w.losses++
 			return nil, &passingError{errors.New("the server has forgotten the operation")}
 		}
+		// What becomes of an operation its response says. This is the way to the server, such as a proxy that ends long streams.
+		if w.answered && slices.Contains([]codes.Code{codes.Internal, codes.Unknown, codes.DeadlineExceeded}, s.Code()) {
+			return nil, &passingError{fmt.Errorf("%s: %.300s", s.Code(), s.Message())}
+		}
 		return nil, executionError(s)
 	}
 	return nil, err

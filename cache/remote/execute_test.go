@@ -146,6 +146,13 @@ func TestExecuteBreaks(t *testing.T) {
 			}
 			return nil
 		}},
+		{"reset", 1, func(s *cachetest.Server, n int32) error {
+			codes := []codes.Code{codes.Internal, codes.Unknown, codes.DeadlineExceeded}
+			if int(n) <= len(codes) {
+				return status.Error(codes[n-1], "a proxy ends what takes long")
+			}
+			return nil
+		}},
 		{"forgotten", 2, func(s *cachetest.Server, n int32) error {
 			if n == 1 {
 				s.ForgetOperations()
