@@ -295,7 +295,9 @@ func isMissing(detail any) bool {
 func (e *Executor) outcome(ctx context.Context, response *repb.ExecuteResponse) (out cache.Outcome, err error) {
 	r := response.Result
 	out.Code, out.Cached, out.Stderr = int(r.ExitCode), response.CachedResult, r.StderrRaw
-	r.ExitCode = 0
+	if r.ExitCode != 0 { // a worker whose disk is full leaves half of its outputs
+		r.ExitCode, r.OutputFiles = 0, nil
+	}
 	encoded, err := proto.Marshal(r)
 	if err != nil {
 		return out, err

@@ -356,6 +356,29 @@ func TestExecuteErrors(t *testing.T) {
 	})
 }
 
+// TestExecuteHalf: what a worker says counts, even if it left half of its outputs when its disk was full.
+func TestExecuteHalf(t *testing.T) {
+	s := &cachetest.Server{Worker: func(_ context.Context, dir string, _ *repb.Command) (int, []byte, []byte) {
+		if err := errors.Join(
+			os.WriteFile(filepath.Join(dir, cache.IndexFile), []byte("index"), 0o644),
+			os.WriteFile(filepath.Join(dir, cache.TarFile), nil, 0o644),
+		); err != nil {
+			panic(err)
+		}
+		return 36, nil, []byte(`{"unfit":"no space left on device"}`)
+	}}
+	s.Start(t, "grpc")
+	e := executor(t, s)
+	texts, action := anAction(t, "half", 0)
+	if err := e.Upload(context.Background(), nil, nil, texts); err != nil {
+		t.Fatal(err)
+	}
+	out, err := e.Execute(context.Background(), action, false, nothing)
+	if err != nil || out.Code != 36 || out.Layer != (cache.Layer{}) || !strings.Contains(string(out.Stderr), "no space") {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
 // TestExecuteCancel: who gives up says so to the server.
 func TestExecuteCancel(t *testing.T) {
 	var runs atomic.Int32
