@@ -148,15 +148,22 @@ func (e *execution) CancelOperation(_ context.Context, r *longrunningpb.CancelOp
 	return &emptypb.Empty{}, nil
 }
 
-// ForgetOperations ends and drops every operation, as a server does that starts again.
-func (s *Server) ForgetOperations() {
+// CancelOperations ends every operation, as a server does whose workers are gone.
+func (s *Server) CancelOperations() {
 	e := s.execution
 	e.opsMu.Lock()
 	defer e.opsMu.Unlock()
 	for _, op := range e.ops {
 		op.cancel()
 	}
-	clear(e.ops)
+}
+
+// ForgetOperations ends and drops every operation, as a server does that starts again.
+func (s *Server) ForgetOperations() {
+	s.CancelOperations()
+	s.execution.opsMu.Lock()
+	defer s.execution.opsMu.Unlock()
+	clear(s.execution.ops)
 }
 
 func finished(name string, r *repb.ExecuteResponse) *longrunningpb.Operation {

@@ -201,7 +201,12 @@ func (w *wait) attempt(ctx context.Context) (*repb.ExecuteResponse, error) {
 		w.tell(op)
 		if op.Done {
 			w.name = ""
-			return response(op)
+			r, err := response(op)
+			if passing(err) && w.told == "execute" { // it was begun: the action may be what ends its workers
+				err = fmt.Errorf("%w: %v", cache.ErrWorker, err)
+			}
+			w.told = ""
+			return r, err
 		}
 	}
 	if err == io.EOF {

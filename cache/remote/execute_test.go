@@ -379,6 +379,26 @@ func TestExecuteHalf(t *testing.T) {
 	}
 }
 
+// TestExecuteLost: an operation that ends because its worker is gone is not begun again and again without a word.
+func TestExecuteLost(t *testing.T) {
+	var runs atomic.Int32
+	s := &cachetest.Server{}
+	s.Worker = func(ctx context.Context, _ string, _ *repb.Command) (int, []byte, []byte) {
+		runs.Add(1)
+		s.CancelOperations()
+		return 137, nil, nil
+	}
+	s.Start(t, "grpc")
+	e := executor(t, s)
+	texts, action := anAction(t, "lost", 0)
+	if err := e.Upload(context.Background(), nil, nil, texts); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Execute(context.Background(), action, false, nothing); !errors.Is(err, cache.ErrWorker) || runs.Load() != 1 {
+		t.Errorf("%v after %d runs, want that it is the worker, after one", err, runs.Load())
+	}
+}
+
 // TestExecuteCancel: who gives up says so to the server.
 func TestExecuteCancel(t *testing.T) {
 	var runs atomic.Int32
