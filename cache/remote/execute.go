@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,33 @@ type Executor struct {
 	operations longrunningpb.OperationsClient
 
 	heard atomic.Bool // it has answered
+	quiet silence
+}
+
+// A silence is that of a server to all who wait for it: one that is gone is given up once, and not by each in its turn.
+type silence struct {
+	mu    sync.Mutex
+	since time.Time // zero: it answers
+	why   error
+}
+
+func (s *silence) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since, s.why = time.Time{}, nil
+}
+
+// lasts notes a failure, and returns for how long there is nothing else, and why, which a breaker tells one only.
+func (s *silence) lasts(err error) (time.Duration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since.IsZero() {
+		s.since = time.Now()
+	}
+	if s.why == nil || !errors.Is(err, ErrGaveUp) {
+		s.why = err
+	}
+	return time.Since(s.since), s.why
 }
 
 // OpenExecutor returns the cluster that o names, at the same address as its cache. It does not speak to it yet.
@@ -65,11 +93,12 @@ func (e *Executor) Upload(ctx context.Context, layers []cache.Layer, blobs []cac
 // patiently calls do until it succeeds, until it fails in a way that lasts, or until the server was away for too long. A
 // server that starts again takes its time, and so does a network. What is wrong with this machine is not waited for.
 func (e *Executor) patiently(ctx context.Context, do func() error) error {
-	began := time.Now()
+	var began time.Time // of the failures: what breaks may have gone well for hours
 	for n := 1; ; n++ {
 		err := do()
 		if err == nil {
 			e.heard.Store(true)
+			e.quiet.end()
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -79,8 +108,15 @@ func (e *Executor) patiently(ctx context.Context, do func() error) error {
 		if !e.heard.Load() { // it may not exist
 			away /= 10
 		}
-		if err = serverError(err); !passing(err) || time.Since(began) > away {
+		if err = serverError(err); !passing(err) {
+			e.quiet.end()
 			return err
+		}
+		if began.IsZero() {
+			began = time.Now()
+		}
+		if quiet, why := e.quiet.lasts(err); max(quiet, time.Since(began)) > away {
+			return why
 		}
 		e.asking.reset()
 		e.pushing.reset()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -238,6 +239,51 @@ func TestExecuteUnreachable(t *testing.T) {
 	})
 	if _, err := e.Execute(context.Background(), action, false, nothing); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestExecuteLong: what breaks after it went well for longer than a server may be away is waited for, too.
+func TestExecuteLong(t *testing.T) {
+	s := &cachetest.Server{Worker: worker(new(atomic.Int32), nil)}
+	var writes atomic.Int32
+	s.Fault = func(call string) error {
+		if call == "Write" && writes.Add(1) == 1 {
+			time.Sleep(time.Second)
+			s.Down.Store(true)
+			time.AfterFunc(300*time.Millisecond, func() { s.Down.Store(false) })
+			return status.Error(codes.Unavailable, "going down")
+		}
+		return nil
+	}
+	s.Start(t, "grpc")
+	e := executor(t, s)
+	e.patience.absence = 900 * time.Millisecond
+	e.heard.Store(true)
+	if err := e.Upload(context.Background(), []cache.Layer{newLayer(t, e.Store, large, 1)}, nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestExecuteGone: a server that is gone is given up once for all who need it, and each is told why it cannot be reached.
+func TestExecuteGone(t *testing.T) {
+	e := executor(t, &cachetest.Server{URL: "grpc://localhost:1"})
+	e.patience.absence = time.Second
+	e.heard.Store(true)
+	began := time.Now()
+	for range 4 { // one after the other
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() {
+				_, err := e.Missing(context.Background(), []cache.Digest{cache.DigestOf([]byte("a"))})
+				if err == nil || !strings.Contains(err.Error(), "refused") {
+					t.Errorf("%v, want why it cannot be reached", err)
+				}
+			})
+		}
+		group.Wait()
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %s, each was patient", took)
 	}
 }
 
