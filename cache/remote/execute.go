@@ -66,6 +66,7 @@ func OpenExecutor(o Options) (*Executor, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.patience.rate = 0 // what was executed there is nowhere else, so slow is better than not at all
 	conn := c.backend.(*reapi).conn
 	return &Executor{Cache: c, execution: repb.NewExecutionClient(conn), operations: longrunningpb.NewOperationsClient(conn)}, nil
 }
@@ -88,6 +89,16 @@ func (e *Executor) Missing(ctx context.Context, list []cache.Digest) (missing []
 // Upload is the cache's, and patient.
 func (e *Executor) Upload(ctx context.Context, layers []cache.Layer, blobs []cache.Digest, texts [][]byte) error {
 	return e.patiently(ctx, func() error { return e.Cache.Upload(ctx, layers, blobs, texts) })
+}
+
+// PullLayer is the cache's, and patient.
+func (e *Executor) PullLayer(ctx context.Context, l cache.Layer, progress func(done int64)) error {
+	return e.patiently(ctx, func() error { return e.Cache.PullLayer(ctx, l, progress) })
+}
+
+// PullBlob is the cache's, and patient.
+func (e *Executor) PullBlob(ctx context.Context, d cache.Digest) error {
+	return e.patiently(ctx, func() error { return e.Cache.PullBlob(ctx, d) })
 }
 
 // patiently calls do until it succeeds, until it fails in a way that lasts, or until the server was away for too long. A
@@ -119,6 +130,7 @@ func (e *Executor) patiently(ctx context.Context, do func() error) error {
 			return why
 		}
 		e.asking.reset()
+		e.pulling.reset()
 		e.pushing.reset()
 		e.wait(ctx, min(n, 6))
 	}
@@ -136,7 +148,7 @@ func serverError(err error) error {
 	default:
 		return err
 	}
-	if errors.Is(err, errRefused) || errors.Is(err, errOnce) {
+	if errors.Is(err, errRefused) || errors.Is(err, errOnce) || errors.Is(err, cache.ErrWrong) {
 		return err
 	}
 	return &passingError{err}

@@ -264,6 +264,69 @@ func TestExecuteLong(t *testing.T) {
 	}
 }
 
+// TestExecutePulls: what a cluster has is pulled from it, however slow it is, and after it was down; what it has not is not
+// waited for.
+func TestExecutePulls(t *testing.T) {
+	ctx := context.Background()
+	var reads atomic.Int32
+	s := &cachetest.Server{Worker: worker(new(atomic.Int32), nil)}
+	s.Fault = func(call string) error {
+		if call == "Read" && reads.Add(1) == 1 {
+			s.Down.Store(true)
+			time.AfterFunc(300*time.Millisecond, func() { s.Down.Store(false) })
+			return status.Error(codes.Unavailable, "going down")
+		}
+		return nil
+	}
+	var slow atomic.Bool
+	s.Chunk = func() {
+		if slow.Load() {
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	s.Start(t, "grpc")
+	from := executor(t, s)
+	layer := newLayer(t, from.Store, large, 1)
+	if err := from.Upload(ctx, []cache.Layer{layer}, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	e := executor(t, s)
+	e.heard.Store(true)
+	if err := e.PullLayer(ctx, layer, nil); err != nil {
+		t.Errorf("after it was down: %v", err)
+	}
+	reads.Store(0)
+	if err := e.PullBlob(ctx, layer.Index); err != nil {
+		t.Errorf("a blob after it was down: %v", err)
+	}
+	hurried := hasty
+	hurried.stall, hurried.rate = 200*time.Millisecond, 1<<40
+	lame, err := OpenExecutor(Options{URL: s.URL, Store: newStore(t), patience: hurried})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lame.Close()
+	slow.Store(true)
+	if err := lame.PullLayer(ctx, layer, nil); err != nil {
+		t.Errorf("slowly: %v", err)
+	}
+	slow.Store(false)
+	began := time.Now()
+	if err := e.PullBlob(ctx, cache.DigestOf([]byte("another"))); !errors.Is(err, cache.ErrNotFound) {
+		t.Errorf("a blob that is not there: %v", err)
+	}
+	s.Corrupt(1)
+	e.Store = newStore(t)
+	for range 4 {
+		if err := e.PullLayer(ctx, layer, nil); !errors.Is(err, cache.ErrWrong) {
+			t.Errorf("wrong bytes: %v", err)
+		}
+	}
+	if time.Since(began) > hasty.absence/2 {
+		t.Error("it waited for what does not pass")
+	}
+}
+
 // TestExecuteGone: a server that is gone is given up once for all who need it, and each is told why it cannot be reached.
 func TestExecuteGone(t *testing.T) {
 	e := executor(t, &cachetest.Server{URL: "grpc://localhost:1"})
