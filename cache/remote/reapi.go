@@ -17,6 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	bspb "google.golang.org/genproto/googleapis/bytestream"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -78,6 +79,11 @@ func dialREAPI(u *url.URL, o Options) (*reapi, error) {
 		header = append(header, "authorization", auth)
 	}
 	conn, err := grpc.NewClient(host, grpc.WithTransportCredentials(creds), grpc.WithUserAgent("vfsb"),
+		// Where nothing listens, gRPC looks again after up to two minutes, if not told otherwise, and fails every call until then.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: o.patience.backoff / 2, Multiplier: 2, Jitter: 0.2, MaxDelay: 5 * time.Second},
+			MinConnectTimeout: 20 * time.Second,
+		}),
 		// Who waits for an operation hears nothing for hours. Servers close connections that ask more often.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 5*time.Minute + 10*time.Second, Timeout: time.Minute}),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {

@@ -207,6 +207,35 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+// TestReconnect: each attempt looks whether something listens now.
+func TestReconnect(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var seen atomic.Int32
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			seen.Add(1)
+			c.Close()
+		}
+	}()
+	p := hasty
+	p.backoff = 50 * time.Millisecond
+	c := open(t, Options{URL: "grpc://" + l.Addr().String(), Store: newStore(t), patience: p})
+	if _, err := c.Check(context.Background()); err == nil {
+		t.Error("no error")
+	}
+	if n := seen.Load(); n < 2 {
+		t.Errorf("%d connections were tried in %d attempts", n, p.attempts)
+	}
+}
+
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	ca := newCA(t, dir)
