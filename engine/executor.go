@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -249,12 +250,21 @@ func (x *execution) failedElsewhere(ctx context.Context, r Report, log cache.Dig
 		return errors.Join(e, err)
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, maxLine+1)
-	for lines.Scan() {
-		if e.Tail = append(e.Tail, lines.Text()); len(e.Tail) > tailLines {
+	lines := bufio.NewReaderSize(f, maxLine) // what is longer is shown in pieces, as here
+	for {
+		text, err := lines.ReadSlice('\n')
+		if len(text) > 0 {
+			e.Tail = append(e.Tail, strings.TrimRight(string(text), "\n"))
+		}
+		if len(e.Tail) > tailLines {
 			e.Tail = e.Tail[1:]
 		}
+		switch err {
+		case nil, bufio.ErrBufferFull:
+		case io.EOF:
+			return e
+		default:
+			return errors.Join(e, err)
+		}
 	}
-	return e
 }
