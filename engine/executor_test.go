@@ -3,11 +3,15 @@ package engine
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"vfsb/cache"
+	"vfsb/engine/load"
 )
 
 // TestFailedElsewhere: the last lines of a log are shown, also after one that is long.
@@ -30,5 +34,84 @@ func TestFailedElsewhere(t *testing.T) {
 		if n := len(failed.Tail); n == 0 || failed.Tail[0] != "first" || failed.Tail[n-1] != "the reason" {
 			t.Errorf("%d lines are shown, not the last ones", n)
 		}
+	}
+}
+
+// aCluster executes everything at once, and fails to give layers as often as there are reasons.
+type aCluster struct {
+	Executor
+	layer    cache.Layer
+	bring    func() error // brings the layer into the store
+	failures []error      // of PullLayer
+	executed int
+}
+
+func (c *aCluster) Name() string { return "cluster" }
+func (c *aCluster) Missing(context.Context, []cache.Digest) ([]cache.Digest, error) {
+	return nil, nil
+}
+func (c *aCluster) Upload(context.Context, []cache.Layer, []cache.Digest, [][]byte) error {
+	return nil
+}
+func (c *aCluster) Execute(context.Context, cache.Digest, bool, func(string)) (cache.Outcome, error) {
+	c.executed++
+	return cache.Outcome{Result: cache.Result{Layer: c.layer}, Stderr: []byte("{}")}, nil
+}
+func (c *aCluster) PullLayer(context.Context, cache.Layer, func(int64)) error {
+	if len(c.failures) == 0 {
+		return c.bring()
+	}
+	err := c.failures[0]
+	c.failures = c.failures[1:]
+	return err
+}
+
+// on is an execution of one node on the cluster.
+func (c *aCluster) on(t *testing.T) *execution {
+	t.Helper()
+	store, err := cache.Open(filepath.Join(t.TempDir(), "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	layer := func(s *cache.Store) (cache.Layer, error) {
+		dir, release, err := s.NewRun("layer")
+		if err != nil {
+			return cache.Layer{}, err
+		}
+		defer release()
+		index, tar, err := cache.Capture(dir, cache.CaptureOptions{})
+		if err != nil {
+			return cache.Layer{}, err
+		}
+		return s.CommitLayer(dir, index, tar)
+	}
+	other, err := cache.Open(filepath.Join(t.TempDir(), "other"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if c.layer, err = layer(other); err != nil {
+		t.Fatal(err)
+	}
+	c.bring = func() error { _, err := layer(store); return err }
+	n := &Node{Label: "//a", Step: &Step{Script: []byte("true")}, Config: load.Config{Profile: &load.Profile{}}}
+	x := &execution{
+		Engine: &Engine{Store: store, Remotes: []Remote{c}}, graph: &Graph{Nodes: []*Node{n}, byLabel: map[string]int32{"//a": 0}},
+		nodes: make([]nodeState, 1), pulls: make(chan struct{}, 1),
+	}
+	x.Elsewhere = Elsewhere{Executor: c, Jobs: 1}
+	x.summary.Count = map[Status]int{}
+	return x
+}
+
+// TestPullFull: where there is no room for a layer, it is not executed again for that.
+func TestPullFull(t *testing.T) {
+	full := &fs.PathError{Op: "write", Path: "/store", Err: unix.ENOSPC}
+	c := &aCluster{failures: []error{full, full}}
+	x := c.on(t)
+	x.nodes[0].result.Layer = c.layer
+	if err := x.present(t.Context(), 0); !errors.Is(err, unix.ENOSPC) || c.executed > 0 {
+		t.Errorf("%v, executed %d times; want that the disk is full", err, c.executed)
 	}
 }
