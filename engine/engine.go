@@ -220,6 +220,7 @@ type nodeState struct {
 	key     cache.Digest
 	result  cache.Result
 	known   bool           // result is the node's
+	counted Status         // as what it counts, once it is known
 	files   []cache.Digest // sources and patches
 	planned bool           // a dry run: the node would run, or something that it needs would
 	// unchecked: result is the node's, but the guard has not seen the layer under the policy of today.
@@ -296,7 +297,7 @@ func (x *execution) emit(ev Event) {
 	if ev.Event == EventFinished {
 		x.summary.Count[ev.Status]++
 		if ev.Rebuilt {
-			x.summary.Count[x.nodes[x.graph.Find(ev.Label).ID].status()]--
+			x.summary.Count[x.nodes[x.graph.Find(ev.Label).ID].counted]--
 		}
 		x.summary.CPU += ev.CPU
 	}

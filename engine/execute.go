@@ -74,7 +74,7 @@ func (x *execution) plan(id int32) error {
 
 func (x *execution) known(id int32, r cache.Result, status Status) {
 	st := &x.nodes[id]
-	st.result, st.known = r, true
+	st.result, st.known, st.counted = r, true, status
 	x.need([]cache.Layer{r.Layer}, nil)
 	ev := Event{Event: EventFinished, Label: x.graph.Nodes[id].Label, Status: status, Key: st.key.String(), Layer: r.Layer.Tar.String()}
 	if status == Executed {
@@ -204,7 +204,7 @@ func (x *execution) run(ctx context.Context, id int32, execute func(context.Cont
 			return err
 		}
 	}
-	st.result = result
+	st.result, st.counted = result, status
 	if err := x.check(ctx, id); err != nil {
 		return err
 	}

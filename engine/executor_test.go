@@ -115,3 +115,21 @@ func TestPullFull(t *testing.T) {
 		t.Errorf("%v, executed %d times; want that the disk is full", err, c.executed)
 	}
 }
+
+// TestCountElsewhere: what was executed there, lost and executed again counts once.
+func TestCountElsewhere(t *testing.T) {
+	c := &aCluster{failures: []error{cache.ErrNotFound}}
+	x := c.on(t)
+	if _, err := x.Lookup(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.RunElsewhere(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.present(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := x.summary.Count; c.executed != 2 || n[Executed] != 1 || n[Cached] != 0 {
+		t.Errorf("executed %d times, and counted are %v", c.executed, n)
+	}
+}
