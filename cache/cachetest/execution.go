@@ -328,6 +328,9 @@ func (e *execution) execute(ctx context.Context, action string, command *repb.Co
 	if len(result.StdoutRaw) > 1024 { // small ones stay inline
 		result.StdoutDigest, result.StdoutRaw = store(result.StdoutRaw), nil
 	}
+	if len(result.StderrRaw) > 1024 {
+		result.StderrDigest, result.StderrRaw = store(result.StderrRaw), nil
+	}
 	for _, path := range command.OutputPaths {
 		if b, err := os.ReadFile(filepath.Join(dir, path)); err == nil {
 			result.OutputFiles = append(result.OutputFiles, &repb.OutputFile{Path: path, Digest: store(b)})

@@ -360,7 +360,9 @@ func (e *Executor) outcome(ctx context.Context, response *repb.ExecuteResponse) 
 	}
 	if d, err := fromProto(r.StderrDigest); err == nil && d.Size > 0 && len(out.Stderr) == 0 {
 		// Without it there is no report, which the caller sees.
-		e.try(ctx, &e.asking, func(ctx context.Context) (err error) { out.Stderr, err = e.small(ctx, d); return err })
+		e.patiently(ctx, func() error {
+			return e.try(ctx, &e.asking, func(ctx context.Context) (err error) { out.Stderr, err = e.small(ctx, d); return err })
+		})
 	}
 	if out.Log.Size == 0 && len(r.StdoutRaw) > 0 {
 		out.Log, err = e.Store.PutBytes(r.StdoutRaw)

@@ -508,6 +508,33 @@ func TestExecuteLost(t *testing.T) {
 	}
 }
 
+// TestExecuteReport: what a worker says is had even if the server is down when it has ended.
+func TestExecuteReport(t *testing.T) {
+	said := strings.Repeat("a warning ", 1000)
+	s := &cachetest.Server{Worker: func(context.Context, string, *repb.Command) (int, []byte, []byte) {
+		return 3, nil, []byte(said)
+	}}
+	var reads atomic.Int32
+	s.Fault = func(call string) error {
+		if call == "Read" && reads.Add(1) == 1 {
+			s.Down.Store(true)
+			time.AfterFunc(300*time.Millisecond, func() { s.Down.Store(false) })
+			return status.Error(codes.Unavailable, "going down")
+		}
+		return nil
+	}
+	s.Start(t, "grpc")
+	e := executor(t, s)
+	texts, action := anAction(t, "report", 0)
+	if err := e.Upload(context.Background(), nil, nil, texts); err != nil {
+		t.Fatal(err)
+	}
+	out, err := e.Execute(context.Background(), action, false, nothing)
+	if err != nil || string(out.Stderr) != said {
+		t.Errorf("%d bytes, %v", len(out.Stderr), err)
+	}
+}
+
 // TestExecuteCancel: who gives up says so to the server.
 func TestExecuteCancel(t *testing.T) {
 	var runs atomic.Int32
