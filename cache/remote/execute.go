@@ -223,12 +223,16 @@ func (w *wait) attempt(ctx context.Context) (*repb.ExecuteResponse, error) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	if w.lost && !w.fresh {
-		w.lost = false
-		if r, err := b.actions.GetActionResult(ctx, &repb.GetActionResultRequest{
+		r, err := b.actions.GetActionResult(ctx, &repb.GetActionResultRequest{
 			InstanceName: b.instance, ActionDigest: toProto(w.action), DigestFunction: repb.DigestFunction_SHA256,
-		}); err == nil {
+		})
+		if err == nil {
 			return &repb.ExecuteResponse{Result: r}, nil
 		}
+		if status.Code(err) == codes.Unavailable {
+			return nil, &passingError{err}
+		}
+		w.lost = false
 	}
 	var stream repb.Execution_ExecuteClient
 	var err error

@@ -354,6 +354,13 @@ func TestExecuteGone(t *testing.T) {
 func TestExecuteDone(t *testing.T) {
 	var runs, hangs atomic.Int32
 	s := &cachetest.Server{Worker: worker(&runs, nil), NoLookup: true}
+	var lookups atomic.Int32
+	s.Fault = func(call string) error {
+		if call == "GetActionResult" && lookups.Add(1) < 3 {
+			return status.Error(codes.Unavailable, "starting")
+		}
+		return nil
+	}
 	s.Hang = func() error {
 		if hangs.Add(1) > 1 {
 			return nil
