@@ -287,10 +287,19 @@ func (r *run) commit() (cache.Layer, error) {
 	}
 	index, tar, err := cache.Capture(out, cache.CaptureOptions{Drop: r.action.Drop, Attrs: attrs})
 	if err != nil {
-		return cache.Layer{}, fmt.Errorf("output of %s: %w", r.node.Label, err)
+		return cache.Layer{}, &outputError{r.node.Label, err}
 	}
 	return r.Store.CommitLayer(out, index, tar)
 }
+
+// An outputError says that what a script has left cannot be a layer.
+type outputError struct {
+	label string
+	err   error
+}
+
+func (e *outputError) Error() string { return fmt.Sprintf("output of %s: %v", e.label, e.err) }
+func (e *outputError) Unwrap() error { return e.err }
 
 // keptFile is the file in a failed node's folder that says how to enter it again.
 const keptFile = "sandbox.json"

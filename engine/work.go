@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"vfsb/cache"
 	"vfsb/engine/action"
@@ -55,9 +56,16 @@ type Worker struct {
 // the outputs lie in dir then. Nothing that lies there is believed: each layer and file must be what its digest says.
 func (w *Worker) Work(ctx context.Context, dir string, log io.Writer) (report Report) {
 	var failed *NodeError
+	var output *outputError
+	var noProgram *sandbox.ExecError
+	var disk unix.Errno
 	switch err := w.work(ctx, dir, log, &report); {
 	case errors.As(err, &failed):
 		report.Reason, report.Phase, report.Remedy, report.Code = failed.Reason, failed.Phase, failed.Remedy, failed.Code
+	case errors.As(err, &output) && !errors.As(err, &disk): // another worker would refuse it, too
+		report.Reason = fmt.Sprintf("output: %v", output.err)
+	case errors.As(err, &noProgram):
+		report.Reason = noProgram.Error()
 	case err != nil:
 		report.Unfit = err.Error()
 	}
