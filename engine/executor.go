@@ -56,7 +56,11 @@ func (x *execution) Portable(id int32) bool {
 
 // RunElsewhere executes the node on another machine, unless another process did so meanwhile.
 func (x *execution) RunElsewhere(ctx context.Context, id int32) error {
-	return x.run(ctx, id, x.executeElsewhere)
+	err := x.run(ctx, id, x.executeElsewhere)
+	if err == nil {
+		x.pullAll(ctx, id)
+	}
+	return err
 }
 
 // executeElsewhere has the node's action executed on another machine and records the result, as execute does.

@@ -133,3 +133,21 @@ func TestCountElsewhere(t *testing.T) {
 		t.Errorf("executed %d times, and counted are %v", c.executed, n)
 	}
 }
+
+// TestPullAllElsewhere: with --pull all the layers come here of what is executed there, too, and with no other policy.
+func TestPullAllElsewhere(t *testing.T) {
+	for _, policy := range []PullPolicy{PullAll, PullNeeded, PullNone} {
+		c := &aCluster{}
+		x := c.on(t)
+		x.Pull = policy
+		if _, err := x.Lookup(0); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.RunElsewhere(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := x.Store.HasLayer(c.layer); got != (policy == PullAll) {
+			t.Errorf("--pull %s: the layer is here: %t", policy, got)
+		}
+	}
+}

@@ -108,12 +108,18 @@ func (x *execution) Ask(ctx context.Context, id int32) (bool, error) {
 		st.unchecked = false
 	}
 	x.known(id, st.result, st.status())
-	if x.Pull == PullAll && !x.DryRun {
-		if x.pull(ctx, []int32{id}); st.unpulled != nil {
-			x.warn(ctx, n.Label, st.unpulled)
-		}
-	}
+	x.pullAll(ctx, id)
 	return true, ctx.Err()
+}
+
+// pullAll brings in the layer of a node that is known from elsewhere, where every layer is wanted.
+func (x *execution) pullAll(ctx context.Context, id int32) {
+	if x.Pull != PullAll || x.DryRun {
+		return
+	}
+	if x.pull(ctx, []int32{id}); x.nodes[id].unpulled != nil {
+		x.warn(ctx, x.graph.Nodes[id].Label, x.nodes[id].unpulled)
+	}
 }
 
 // status is where the node's known result comes from.
