@@ -71,6 +71,16 @@ func OpenExecutor(o Options) (*Executor, error) {
 	return &Executor{Cache: c, execution: repb.NewExecutionClient(conn), operations: longrunningpb.NewOperationsClient(conn)}, nil
 }
 
+// Result is the cache's. A server that answers is known.
+func (e *Executor) Result(ctx context.Context, key cache.Digest) (cache.Result, error) {
+	r, err := e.Cache.Result(ctx, key)
+	var failed *FailedError
+	if err == nil || errors.Is(err, cache.ErrNotFound) && !errors.As(err, &failed) {
+		e.heard.Store(true)
+	}
+	return r, err
+}
+
 // Missing is the cache's, and patient: a build that executes elsewhere cannot go on without the cluster.
 func (e *Executor) Missing(ctx context.Context, list []cache.Digest) (missing []cache.Digest, err error) {
 	err = e.patiently(ctx, func() (err error) {

@@ -327,6 +327,27 @@ func TestExecutePulls(t *testing.T) {
 	}
 }
 
+// TestExecuteKnown: a server that has only been asked for results so far is waited for like one that has executed.
+func TestExecuteKnown(t *testing.T) {
+	s := &cachetest.Server{Worker: worker(new(atomic.Int32), nil)}
+	s.Start(t, "grpc")
+	e := executor(t, s)
+	e.patience.absence = 5 * time.Second
+	if _, err := e.Result(context.Background(), cache.DigestOf([]byte("a"))); !errors.Is(err, cache.ErrNotFound) {
+		t.Fatal(err)
+	}
+	s.Down.Store(true)
+	time.AfterFunc(time.Second, func() { s.Down.Store(false) })
+	if _, err := e.Missing(context.Background(), nil); err != nil {
+		t.Error(err)
+	}
+	e = executor(t, s)
+	s.Down.Store(true)
+	if e.Result(context.Background(), cache.DigestOf([]byte("a"))); e.heard.Load() {
+		t.Error("a server that is down was heard")
+	}
+}
+
 // TestExecuteGone: a server that is gone is given up once for all who need it, and each is told why it cannot be reached.
 func TestExecuteGone(t *testing.T) {
 	e := executor(t, &cachetest.Server{URL: "grpc://localhost:1"})
