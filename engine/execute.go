@@ -267,6 +267,8 @@ type NodeError struct {
 	Code    int
 	Seconds float64
 	Kept    bool // its folder is kept for `vfsb shell --failed`
+
+	full bool // the machine's disk was
 }
 
 func (e *NodeError) Error() string {

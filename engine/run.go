@@ -127,6 +127,7 @@ func (r *run) script(ctx context.Context) error {
 	r.log, _ = r.Store.PutFile(log.path)
 	failure := &NodeError{Phase: log.phase, Tail: log.tail, Code: result.ExitCode, Seconds: result.Wall.Seconds(), Log: r.Store.BlobPath(r.log)}
 	failure.Remedy = fullDisk(r.Store.Dir(), log.full)
+	failure.full = failure.Remedy != ""
 	switch {
 	case errors.Is(context.Cause(ctx), errSilent):
 		failure.Reason = fmt.Sprintf("printed nothing for %s (silence)", r.node.Step.Silence)

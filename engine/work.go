@@ -60,7 +60,7 @@ func (w *Worker) Work(ctx context.Context, dir string, log io.Writer) (report Re
 	var noProgram *sandbox.ExecError
 	var disk unix.Errno
 	switch err := w.work(ctx, dir, log, &report); {
-	case errors.As(err, &failed):
+	case errors.As(err, &failed) && !failed.full: // else another worker may have room
 		report.Reason, report.Phase, report.Remedy, report.Code = failed.Reason, failed.Phase, failed.Remedy, failed.Code
 	case errors.As(err, &output) && !errors.As(err, &disk): // another worker would refuse it, too
 		report.Reason = fmt.Sprintf("output: %v", output.err)

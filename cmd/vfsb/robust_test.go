@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,9 +19,11 @@ import (
 	"testing"
 	"time"
 
+	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"vfsb/cache"
+	"vfsb/cache/cachetest"
 	"vfsb/engine"
 )
 
@@ -367,6 +370,38 @@ exec vfsb --store "$1/store" -C "$2" build --json //...:amd64
 		t.Errorf("the error does not say that the disk is full:\n%s", full)
 	}
 	equalDigests(t, digests(t, out), clean)
+}
+
+// TestFullWorker: the first worker's disk, a small tmpfs, is too small for what the script makes; another one's is not.
+func TestFullWorker(t *testing.T) {
+	ws, dir := workspace(t, 1), t.TempDir()
+	writePackage(t, ws, "large", "  script {\n    script = \"mkdir /out/usr; head -c 40000000 /dev/zero > /out/usr/large\"\n  }\n")
+	vfsb, err := exec.LookPath("vfsb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := "-m"
+	if os.Getuid() != 0 {
+		flags = "-Urm"
+	}
+	small := filepath.Join(dir, "small")
+	text := fmt.Sprintf("#!/bin/sh\nexec unshare %s sh -c 'mount -t tmpfs -o size=32m,mode=755 tmpfs %s; VFSB_STORE=%[2]s/store exec %s \"$@\"' sh \"$@\"\n",
+		flags, filepath.Join(dir, "disk"), vfsb)
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "disk"), 0o755), os.WriteFile(small, []byte(text), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	var calls atomic.Int64
+	server := &cachetest.Server{Worker: func(ctx context.Context, root string, command *repb.Command) (int, []byte, []byte) {
+		if calls.Add(1) == 1 {
+			return cachetest.RunHere(small)(ctx, root, command)
+		}
+		return cachetest.RunHere(vfsb, "VFSB_STORE="+filepath.Join(dir, "worker"))(ctx, root, command)
+	}}
+	server.Start(t, "grpc")
+	out := string(build(t, filepath.Join(dir, "store"), "-C", ws, "--exec", server.URL, "//large"))
+	if !strings.Contains(out, "No space left on device") && !strings.Contains(out, "no space left on device") || calls.Load() != 2 {
+		t.Errorf("executed %d times, and it does not say why:\n%s", calls.Load(), out)
+	}
 }
 
 // TestInterrupt: the first interrupt ends the build cleanly, with its exit code, and
