@@ -50,8 +50,13 @@ const attempts = 3
 
 // Portable reports whether the node can run elsewhere: what vfsb does itself is done here, and so are checks.
 func (x *execution) Portable(id int32) bool {
+	return x.portable(id) && !x.nodes[id].unchecked
+}
+
+// portable reports whether the node's action can run elsewhere.
+func (x *execution) portable(id int32) bool {
 	n := x.graph.Nodes[id]
-	return x.Elsewhere.Executor != nil && n.Step != nil && n.Step.Builtin == "" && !x.nodes[id].unchecked
+	return x.Elsewhere.Executor != nil && n.Step != nil && n.Step.Builtin == ""
 }
 
 // RunElsewhere executes the node on another machine, unless another process did so meanwhile.

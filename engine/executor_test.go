@@ -151,3 +151,16 @@ func TestPullAllElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestUncheckedElsewhere: a layer that the guard must see, and that is nowhere, is made again on the cluster.
+func TestUncheckedElsewhere(t *testing.T) {
+	c := &aCluster{failures: []error{cache.ErrNotFound}}
+	x := c.on(t)
+	if _, err := x.Lookup(0); err != nil {
+		t.Fatal(err)
+	}
+	x.nodes[0].result.Layer, x.nodes[0].unchecked = c.layer, true
+	if err := x.present(t.Context(), 0); err != nil || c.executed != 1 {
+		t.Errorf("executed %d times there, %v", c.executed, err)
+	}
+}
