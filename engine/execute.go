@@ -141,7 +141,7 @@ func (x *execution) present(ctx context.Context, id int32) error {
 	x.emit(Event{Event: EventWarning, Label: n.Label, Message: message})
 	execute := x.executeElsewhere
 	st.lost = true
-	if !x.portable(id) || x.Elsewhere.Mixed {
+	if !x.portable(id) {
 		execute = x.execute
 		if err := x.prepare(ctx, id); err != nil {
 			return err
