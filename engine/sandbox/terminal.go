@@ -96,20 +96,26 @@ func (t *terminal) join(master int) {
 		<-gone
 	}()
 
-	// One loop with poll: a goroutine that reads the caller's terminal could not be stopped.
-	buf := make([]byte, 4096)
+	// One loop with poll: a goroutine that reads the caller's terminal could not be stopped. What the command does not read
+	// yet waits in typed: a write that blocks would keep its output back, too, on which it may wait for its part.
+	unix.SetNonblock(master, true)
+	buf, typed := make([]byte, 4096), []byte(nil)
 	input := int32(in)
 	for {
 		fds := []unix.PollFd{{Fd: int32(master), Events: unix.POLLIN}, {Fd: input, Events: unix.POLLIN}}
+		if len(typed) > 0 {
+			fds[0].Events |= unix.POLLOUT
+			fds[1].Fd = -1 // poll leaves negative ones out
+		}
 		if _, err := unix.Poll(fds, -1); err != nil {
 			if err == unix.EINTR {
 				continue
 			}
 			return
 		}
-		if fds[0].Revents != 0 {
+		if fds[0].Revents&^unix.POLLOUT != 0 {
 			n, err := unix.Read(master, buf)
-			if err == unix.EINTR {
+			if err == unix.EINTR || err == unix.EAGAIN {
 				continue
 			}
 			if n <= 0 || err != nil { // EIO: nobody has the other end
@@ -120,10 +126,17 @@ func (t *terminal) join(master int) {
 		if fds[1].Revents != 0 {
 			n, err := unix.Read(in, buf)
 			if n <= 0 && err != unix.EINTR && err != unix.EAGAIN {
-				input = -1 // poll leaves negative ones out
+				input = -1
 			}
 			if n > 0 {
-				writeAll(master, buf[:n])
+				typed = append(typed, buf[:n]...)
+			}
+		}
+		if len(typed) > 0 {
+			if n, err := unix.Write(master, typed); err == nil {
+				typed = append(typed[:0], typed[n:]...)
+			} else if err != unix.EINTR && err != unix.EAGAIN {
+				typed = nil
 			}
 		}
 	}

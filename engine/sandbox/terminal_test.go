@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -91,6 +92,44 @@ func TestTerminal(t *testing.T) {
 	if err != nil || *after != *before {
 		t.Errorf("the terminal is left as %+v, was %+v, %v", after, before, err)
 	}
+}
+
+// TestTerminalPaste: what the command writes is seen while more is typed than it reads.
+func TestTerminalPaste(t *testing.T) {
+	l := newLab(t)
+	master, slave := hostTerminal(t)
+	s := l.spec("run", "chatter", "100") // for two seconds, and reads nothing
+	s.Terminal, s.Stdin, s.Stdout = true, slave, slave
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := Run(ctx, s)
+		done <- err
+	}()
+	go func() {
+		line := strings.Repeat("x", 60) + "\n"
+		for range 5000 {
+			if _, err := master.WriteString(line); err != nil {
+				return
+			}
+		}
+	}()
+	seen, buf := 0, make([]byte, 1000)
+	for text := ""; seen < 100; {
+		master.SetReadDeadline(time.Now().Add(20 * time.Second))
+		n, err := master.Read(buf)
+		if err != nil {
+			t.Errorf("%v after %d lines", err, seen)
+			break
+		}
+		text += string(buf[:n])
+		seen = strings.Count(text, "still here")
+	}
+	cancel()
+	if err := <-done; err != context.Canceled {
+		t.Error(err)
+	}
+	master.SetWriteDeadline(time.Now())
 }
 
 // TestTerminalRedirected: what goes into a file has no terminal's line ends, while the rest is on the terminal.
