@@ -71,6 +71,9 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 		return usageError{err}
 	}
 	isFolder := info.IsDir()
+	if !isFolder && !info.Mode().IsRegular() {
+		return usageError{fmt.Errorf("%s is neither a folder nor a file; name a tarball that lies on disk", root)}
+	}
 	if isFolder && c.keep != "" {
 		return usageError{fmt.Errorf("--keep is for tarballs: %s is a folder, and what is changed in it stays", root)}
 	}
@@ -81,7 +84,7 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 	defer release()
 	tree := root
 	if !isFolder {
-		if tree, err = c.unpack(dir, root); err != nil {
+		if tree, err = c.unpack(ctx, dir, root); err != nil {
 			return err
 		}
 	}
@@ -130,12 +133,13 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 }
 
 // unpack unpacks a tarball into the folder that --keep names, or below dir.
-func (c *chroot) unpack(dir, tarball string) (tree string, err error) {
+func (c *chroot) unpack(ctx context.Context, dir, tarball string) (tree string, err error) {
 	f, err := os.Open(tarball)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
+	defer context.AfterFunc(ctx, func() { f.Close() })() // nothing more is read
 	tree = filepath.Join(dir, "root")
 	if c.keep != "" {
 		tree = within(c.app.directory, c.keep)
@@ -144,10 +148,19 @@ func (c *chroot) unpack(dir, tarball string) (tree string, err error) {
 		return "", usageError{err}
 	}
 	if err := source.UnpackImage(tree, []*os.File{f}, source.UnpackOptions{Remedy: "name a folder, or a tarball of a root file system"}); err != nil {
-		return "", errors.Join(usageError{err}, cache.Remove(tree))
+		switch {
+		case ctx.Err() != nil:
+			err = context.Cause(ctx)
+		case !noRoom(err):
+			err = usageError{err}
+		}
+		return "", errors.Join(err, cache.Remove(tree))
 	}
 	return tree, nil
 }
+
+// noRoom reports whether the disk is to blame, and not what the user named.
+func noRoom(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // lockTree keeps the tree for this run: the kernel does not define what two overlays with one upper folder are.
 func lockTree(tree string) (*os.File, error) {

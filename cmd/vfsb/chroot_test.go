@@ -61,3 +61,33 @@ func names(t *testing.T, dir string) string {
 	}
 	return strings.Join(list, " ")
 }
+
+// mounting runs the script with the arguments, where it can mount; "$1" is an empty folder, "$2" a tarball of a root.
+func mounting(t *testing.T, script string) (out string, code int) {
+	t.Helper()
+	seed, _, err := busyboxSeed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	point := filepath.Join(dir, "disk")
+	if err := os.Mkdir(point, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	flags := "-m"
+	if os.Getuid() != 0 {
+		flags = "-Urm"
+	}
+	cmd := exec.Command("unshare", flags, "sh", "-c", script, "sh", point, seed)
+	cmd.Env = append(os.Environ(), "VFSB_STORE="+filepath.Join(dir, "store"))
+	b, _ := cmd.CombinedOutput()
+	return string(b), cmd.ProcessState.ExitCode()
+}
+
+// TestChrootFullDisk: a disk without room is not what the user wrote, and half a tree does not stay.
+func TestChrootFullDisk(t *testing.T) {
+	out, code := mounting(t, `mount -t tmpfs -o size=1m,mode=755 tmpfs "$1"; vfsb chroot --keep "$1/tree" "$2" true; code=$?; ls -A "$1"; exit $code`)
+	if code != exitInternal || !strings.Contains(out, "no space left on device") || strings.Count(out, "\n") != 1 {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
