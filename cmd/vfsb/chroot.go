@@ -95,7 +95,7 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 	if err != nil {
 		return usageError{err}
 	}
-	spec := sandbox.Spec{Dir: dir, Cwd: "/", Argv: command, Env: c.environment(), Terminal: true, Network: !c.noNet}
+	spec := sandbox.Spec{Dir: dir, Cwd: "/", Argv: command, Env: c.environment(), Terminal: true, Network: !c.noNet, NoBuild: true}
 	if len(command) == 0 {
 		spec.Argv = []string{shell, "-i"}
 	}
@@ -304,7 +304,7 @@ func (c *chroot) parseBind(text string) (b sandbox.Bind, err error) {
 	if at = filepath.Clean(at); !filepath.IsAbs(at) || strings.Contains(at, ":") {
 		return b, fmt.Errorf("--bind %q: where it is shown is an absolute path without a colon; write SRC[:DST][:ro]", text)
 	}
-	if top, _, _ := strings.Cut(at[1:], "/"); slices.Contains([]string{"", "build", "dev", "out", "proc", "sys"}, top) {
+	if top, _, _ := strings.Cut(at[1:], "/"); slices.Contains([]string{"", "dev", "proc", "sys"}, top) {
 		return b, fmt.Errorf("--bind %q: %s is the sandbox's own; show it elsewhere", text, at)
 	}
 	return sandbox.Bind{From: from, At: at, Writable: !readOnly}, nil

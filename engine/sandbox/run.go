@@ -241,12 +241,15 @@ func prepare(s *Spec) error {
 		return err
 	}
 	for _, name := range own {
+		if s.NoBuild && (name == "build" || name == "out") {
+			continue
+		}
 		if err := mkdir(filepath.Join(s.Dir, "skel", name)); err != nil {
 			return err
 		}
 	}
 	for _, m := range s.Mounts {
-		if err := makeMountPoint(s.Dir, m.At, false); err != nil {
+		if err := makeMountPoint(s, m.At, false); err != nil {
 			return err
 		}
 	}
@@ -255,7 +258,7 @@ func prepare(s *Spec) error {
 		if err != nil {
 			return err
 		}
-		if err := makeMountPoint(s.Dir, b.At, !st.IsDir()); err != nil {
+		if err := makeMountPoint(s, b.At, !st.IsDir()); err != nil {
 			return err
 		}
 	}
@@ -285,11 +288,13 @@ func mkdir(name string) error {
 
 // makeMountPoint makes what at needs in the skeleton or in the folder that will be mounted above it; pid 1 makes what
 // lies on file systems of the sandbox's own.
-func makeMountPoint(dir, at string, file bool) error {
-	base, rest := filepath.Join(dir, "skel"), strings.TrimPrefix(at, "/")
+func makeMountPoint(s *Spec, at string, file bool) error {
+	base, rest := filepath.Join(s.Dir, "skel"), strings.TrimPrefix(at, "/")
 	switch first, below, _ := strings.Cut(rest, "/"); first {
 	case "build", "out":
-		base, rest = filepath.Join(dir, first), below
+		if !s.NoBuild {
+			base, rest = filepath.Join(s.Dir, first), below
+		}
 	case "dev", "proc", "sys", "tmp":
 		return nil
 	}
@@ -343,6 +348,9 @@ func newOrder(s *Spec) (*order, *hostPaths) {
 	h.add(&o.Upper)
 	h.add(&o.Work)
 	for _, name := range []string{"build", "out"} {
+		if s.NoBuild {
+			break
+		}
 		o.Mounts = append(o.Mounts, mountOrder{At: "/" + name, Lowers: []string{below(name)}, Writable: true})
 	}
 	for _, m := range s.Mounts {

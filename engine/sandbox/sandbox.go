@@ -30,7 +30,7 @@ type Mount struct {
 }
 
 // A Bind shows one file or folder of the host at a path of the sandbox. Its mount point is made where it is missing:
-// in the skeleton below the root, or in the folder that lies below it (Dir/build for a path below /build).
+// in the skeleton below the root, or in the folder that lies below it (Dir/build for a path below /build, without NoBuild).
 type Bind struct {
 	From     string // absolute path on the host
 	At       string // absolute, clean
@@ -80,6 +80,7 @@ type Spec struct {
 	Resume  bool          // go on with the upper folder and the build folder of an earlier run in Dir
 	Linux32 bool          // the 32-bit personality: uname says i686
 	Network bool          // the host's network, to work in a tree; false: none but the loopback
+	NoBuild bool          // what the root has at /build and /out is seen, not folders of Dir
 	// Processes is the largest process id inside, so about the number of processes; 0 is 32768, the least is 301.
 	// Kernels before 6.14 cannot limit it for one sandbox and are not asked to.
 	Processes int
