@@ -268,11 +268,21 @@ func (c *chroot) emulator(ctx context.Context, store *cache.Store, arch string) 
 	return e.EmulatorOf(ctx, arch, engine.Options{Notify: show.event})
 }
 
+// mounted are the folders of the root on which the sandbox mounts its own.
+var mounted = []string{"dev", "proc", "sys", "tmp"}
+
+// top is the first name of an absolute path.
+func top(at string) string {
+	first, _, _ := strings.Cut(at[1:], "/")
+	return first
+}
+
 // bind adds what the host shows inside.
 func (c *chroot) bind(spec *sandbox.Spec, tree string) error {
-	const resolver = "/etc/resolv.conf"
-	if _, err := os.Stat(resolver); err == nil && spec.Network {
-		spec.Binds = append(spec.Binds, sandbox.Bind{From: resolver, At: engine.Inside(tree, resolver)})
+	for _, name := range mounted {
+		if info, err := os.Lstat(filepath.Join(tree, name)); err == nil && !info.IsDir() {
+			return usageError{fmt.Errorf("%s is no folder, and the sandbox mounts its own there; put an empty folder in its place", filepath.Join(tree, name))}
+		}
 	}
 	for _, text := range c.binds {
 		b, err := c.parseBind(text)
@@ -281,6 +291,50 @@ func (c *chroot) bind(spec *sandbox.Spec, tree string) error {
 		}
 		b.At = engine.Inside(tree, b.At)
 		spec.Binds = append(spec.Binds, b)
+	}
+	for i, b := range spec.Binds {
+		if err := fits(b, spec.Binds, tree); err != nil {
+			return usageError{fmt.Errorf("--bind %q: %w", c.binds[i], err)}
+		}
+	}
+	const resolver = "/etc/resolv.conf"
+	if _, err := os.Stat(resolver); err == nil && spec.Network {
+		// Where it leads to the kernel's files, as /proc/net/pnp, or nowhere, the tree's own counts.
+		b := sandbox.Bind{From: resolver, At: engine.Inside(tree, resolver)}
+		if slices.Contains([]string{"dev", "proc", "sys"}, top(b.At)) || fits(b, spec.Binds, tree) != nil {
+			return nil
+		}
+		spec.Binds = append([]sandbox.Bind{b}, spec.Binds...) // under the user's
+	}
+	return nil
+}
+
+// fits reports why b cannot be shown where it is to be: over a folder only a folder can, and over a file only a file.
+func fits(b sandbox.Bind, all []sandbox.Bind, tree string) error {
+	for _, other := range all {
+		if strings.HasPrefix(b.At, other.At+"/") {
+			return nil // the tree does not tell
+		}
+	}
+	if top(b.At) == "tmp" {
+		return nil
+	}
+	from, err := os.Stat(b.From)
+	if err != nil {
+		return err
+	}
+	at, err := os.Lstat(filepath.Join(tree, b.At))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case at.Mode()&os.ModeSymlink != 0:
+		return fmt.Errorf("%s is a link that leads nowhere", b.At)
+	case at.IsDir() && !from.IsDir():
+		return fmt.Errorf("%s is a folder; write SRC:DST with the name that the file has inside", b.At)
+	case !at.IsDir() && from.IsDir():
+		return fmt.Errorf("%s is no folder", b.At)
 	}
 	return nil
 }
@@ -304,7 +358,7 @@ func (c *chroot) parseBind(text string) (b sandbox.Bind, err error) {
 	if at = filepath.Clean(at); !filepath.IsAbs(at) || strings.Contains(at, ":") {
 		return b, fmt.Errorf("--bind %q: where it is shown is an absolute path without a colon; write SRC[:DST][:ro]", text)
 	}
-	if top, _, _ := strings.Cut(at[1:], "/"); slices.Contains([]string{"", "dev", "proc", "sys"}, top) {
+	if slices.Contains([]string{"", "dev", "proc", "sys"}, top(at)) {
 		return b, fmt.Errorf("--bind %q: %s is the sandbox's own; show it elsewhere", text, at)
 	}
 	return sandbox.Bind{From: from, At: at, Writable: !readOnly}, nil
