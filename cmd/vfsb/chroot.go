@@ -124,6 +124,11 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 	}
 	result, err := sandbox.Run(ctx, spec)
 	if err != nil {
+		if errors.Is(err, sandbox.ErrUnfit) && errors.Is(err, unix.EACCES) && spec.Tree != "" && os.Geteuid() != 0 {
+			if name := othersIn(spec); name != "" {
+				return usageError{fmt.Errorf("%s belongs to another user, and so the kernel mounts nothing there; name a copy of your own, or a tarball", name)}
+			}
+		}
 		return err
 	}
 	if result.ExitCode != 0 {
@@ -178,18 +183,40 @@ func lockTree(tree string) (*os.File, error) {
 	return f, nil
 }
 
-// beside is a run's folder on the file system of tree: dir, if it lies there, else one next to tree, which is locked: what an
-// earlier run that was killed has left of it goes.
+// beside is a run's folder on the file system of tree, and not in tree: dir, if it lies so, else one next to tree, which is
+// locked: what an earlier run that was killed has left of it goes.
 func beside(dir, tree string) (string, error) {
-	var a, b syscall.Stat_t
-	if err := errors.Join(syscall.Stat(dir, &a), syscall.Stat(tree, &b)); err != nil {
+	if err := unix.Access(tree, unix.W_OK); errors.Is(err, unix.EROFS) {
+		return "", usageError{fmt.Errorf("%s is on a read-only file system, and what is changed in a folder stays; name a copy, or a tarball of it", tree)}
+	}
+	tree, err := filepath.EvalSymlinks(tree)
+	if err != nil {
 		return "", err
 	}
-	if a.Dev == b.Dev {
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", err
+	}
+	of, err := mountOf(tree)
+	if err != nil {
+		return "", err
+	}
+	if a, err := mountOf(dir); err != nil {
+		return "", err
+	} else if a == of && !strings.HasPrefix(dir, strings.TrimSuffix(tree, "/")+"/") {
 		return dir, nil
 	}
-	made := filepath.Join(filepath.Dir(tree), fmt.Sprintf(".vfsb-chroot-%d", b.Ino))
-	err := cache.Remove(made)
+	parent := filepath.Dir(tree)
+	if a, err := mountOf(parent); err != nil {
+		return "", err
+	} else if a != of || parent == tree {
+		return "", usageError{fmt.Errorf("%s is the top of a file system, and the kernel needs a folder beside the tree, on the same one: move the tree into a folder there, or name a tarball of it", tree)}
+	}
+	var st syscall.Stat_t
+	if err := syscall.Stat(tree, &st); err != nil {
+		return "", err
+	}
+	made := filepath.Join(parent, fmt.Sprintf(".vfsb-chroot-%d", st.Ino))
+	err = cache.Remove(made)
 	if err == nil {
 		err = os.Mkdir(made, 0o700)
 	}
@@ -199,17 +226,51 @@ func beside(dir, tree string) (string, error) {
 	return made, nil
 }
 
+// A mount is where a file lies: of two folders of one mount the kernel makes an overlay.
+type mount struct {
+	id           uint64
+	major, minor uint32 // of one mount of btrfs there are several
+}
+
+func mountOf(name string) (mount, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, name, 0, unix.STATX_TYPE|unix.STATX_MNT_ID, &st); err != nil {
+		return mount{}, &os.PathError{Op: "statx", Path: name, Err: err}
+	}
+	return mount{st.Mnt_id, st.Dev_major, st.Dev_minor}, nil
+}
+
+// othersIn names what belongs to another user of the folders that the kernel merges with mount points, "" if nothing does.
+func othersIn(spec sandbox.Spec) string {
+	folders := merged(spec)
+	for _, name := range mounted {
+		folders = append(folders, filepath.Join(spec.Tree, name))
+	}
+	for _, name := range folders {
+		var st syscall.Stat_t
+		if syscall.Lstat(name, &st) == nil && int(st.Uid) != os.Geteuid() {
+			return name
+		}
+	}
+	return ""
+}
+
+// merged are the folders of the tree that hold mount points, if they are there.
+func merged(spec sandbox.Spec) []string {
+	list := []string{spec.Tree}
+	for _, b := range spec.Binds {
+		for dir := path.Dir(b.At); dir != "/"; dir = path.Dir(dir) {
+			list = append(list, filepath.Join(spec.Tree, dir))
+		}
+	}
+	return list
+}
+
 // forget removes what the run has left: its folder, and what the kernel notes in the tree about folders that were merged
 // with those that hold mount points.
 func forget(spec sandbox.Spec) error {
-	merged := []string{spec.Tree}
-	for _, b := range spec.Binds {
-		for dir := path.Dir(b.At); dir != "/"; dir = path.Dir(dir) {
-			merged = append(merged, filepath.Join(spec.Tree, dir))
-		}
-	}
-	marked := merged
-	for _, dir := range merged {
+	marked := merged(spec)
+	for _, dir := range slices.Clone(marked) {
 		entries, _ := os.ReadDir(dir) // some are in the run's folder only
 		for _, e := range entries {
 			marked = append(marked, filepath.Join(dir, e.Name()))

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -88,6 +89,55 @@ func mounting(t *testing.T, script string) (out string, code int) {
 func TestChrootFullDisk(t *testing.T) {
 	out, code := mounting(t, `mount -t tmpfs -o size=1m,mode=755 tmpfs "$1"; vfsb chroot --keep "$1/tree" "$2" true; code=$?; ls -A "$1"; exit $code`)
 	if code != exitInternal || !strings.Contains(out, "no space left on device") || strings.Count(out, "\n") != 1 {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// TestChrootWhere: a tree may lie on another mount than the store, and hold the store; where it cannot be entered, the reason is
+// the tree's and not the machine's.
+func TestChrootWhere(t *testing.T) {
+	const fill = `mount -t tmpfs -o mode=755 tmpfs "$1"; vfsb chroot --keep "$1/tree" "$2" true || exit; `
+	for name, c := range map[string]struct {
+		script, want string
+		code         int
+	}{
+		"another mount of one file system": {fill + `mkdir "$1/bound" "$1/store"; mount --bind "$1" "$1/bound"; vfsb --store "$1/store" chroot "$1/bound/tree" sh -c 'echo > /new; echo in' && test -e "$1/tree/new" && ls -A "$1"`, "in\nbound\nstore\ntree\n", 0},
+		"the store in the tree":            {fill + `vfsb --store "$1/tree/store" chroot "$1/tree" echo in && ls -A "$1"`, "in\ntree\n", 0},
+		"the top of a file system":         {fill + `mv "$1"/tree/* "$1"; vfsb chroot "$1" true`, "disk is the top of a file system, ", exitUsage},
+		"a file system bound there":        {fill + `mkdir "$1/bound"; mount --bind "$1/tree" "$1/bound"; vfsb chroot "$1/bound" true`, "bound is the top of a file system, ", exitUsage},
+		"read-only":                        {fill + `mount -o remount,ro "$1"; vfsb chroot "$1/tree" true`, "tree is on a read-only file system, ", exitUsage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if out, code := mounting(t, c.script); code != c.code || !strings.Contains(out, c.want) {
+				t.Errorf("exit code %d: %s", code, out)
+			}
+		})
+	}
+}
+
+// TestChrootOfAnother: a tree that root has made.
+func TestChrootOfAnother(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("makes a tree for another user to enter")
+	}
+	dir := t.TempDir()
+	seed, _, err := busyboxSeed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := filepath.Join(dir, "tree")
+	if out, err := exec.Command("vfsb", "--store", filepath.Join(dir, "roots"), "chroot", "--keep", tree, seed, "true").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	openPath(t, tree)
+	openPath(t, mustLook(t, "vfsb"))
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("vfsb", "--store", filepath.Join(dir, "store"), "chroot", tree, "true")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != exitUsage || !strings.Contains(string(out), "belongs to another user") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }
