@@ -143,6 +143,7 @@ func (e *Engine) build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 // A Summary counts what a build did.
 type Summary struct {
 	Count     map[Status]int
+	Different int      // of those that failed: what Verify found to differ
 	Delivered []string // paths of artifacts
 	Roots     []RootResult
 	Wall      time.Duration

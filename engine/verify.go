@@ -54,6 +54,11 @@ func (e *Engine) Verify(ctx context.Context, g *Graph, s Sample, o Options) (*Su
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 	}
+	for _, f := range x.failures {
+		if d := (*DifferError)(nil); errors.As(f.Err, &d) {
+			x.summary.Different++
+		}
+	}
 	x.summary.Wall = time.Since(x.begun)
 	x.emit(Event{Event: EventEnded, Seconds: x.summary.Wall.Seconds()})
 	return &x.summary, err
