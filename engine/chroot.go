@@ -64,7 +64,7 @@ func Inside(dir, name string) string {
 	for links := 0; len(rest) > 0; {
 		at, rest = path.Join(at, rest[0]), rest[1:]
 		target, err := os.Readlink(filepath.Join(dir, at))
-		if err != nil || links == maxLinks {
+		if err != nil || links == maxLinks || at == "/" { // dir may be a link, but is the root
 			continue
 		}
 		links++

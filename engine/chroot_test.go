@@ -10,9 +10,10 @@ import (
 // TestInside: links are followed as if the folder were the root.
 func TestInside(t *testing.T) {
 	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
 	if err := errors.Join(
 		os.MkdirAll(filepath.Join(dir, "usr/bin"), 0o755), os.WriteFile(filepath.Join(dir, "usr/bin/bash"), nil, 0o755),
-		os.Symlink("usr/bin", filepath.Join(dir, "bin")), os.Symlink("/bin/bash", filepath.Join(dir, "usr/bin/sh")),
+		os.Symlink(dir, link), os.Symlink("usr/bin", filepath.Join(dir, "bin")), os.Symlink("/bin/bash", filepath.Join(dir, "usr/bin/sh")),
 		os.Symlink("../../../../etc", filepath.Join(dir, "out")), os.Symlink("/usr", filepath.Join(dir, "abs")),
 		os.Symlink("loop", filepath.Join(dir, "loop")), os.Symlink("/run/resolve.conf", filepath.Join(dir, "usr/resolv.conf")),
 	); err != nil {
@@ -25,6 +26,9 @@ func TestInside(t *testing.T) {
 	} {
 		if got := Inside(dir, name); got != want {
 			t.Errorf("%s leads to %s, want %s", name, got, want)
+		}
+		if got := Inside(link, name); got != want {
+			t.Errorf("%s leads to %s in a link to the folder, want %s", name, got, want)
 		}
 	}
 }
