@@ -152,6 +152,9 @@ func (c *chroot) unpack(ctx context.Context, dir, tarball string) (tree string, 
 	if err := os.Mkdir(tree, 0o755); err != nil {
 		return "", usageError{err}
 	}
+	if err := os.Chmod(tree, 0o755); err != nil { // whatever the umask
+		return "", err
+	}
 	if err := source.UnpackImage(tree, []*os.File{f}, source.UnpackOptions{Remedy: "name a folder, or a tarball of a root file system"}); err != nil {
 		switch {
 		case ctx.Err() != nil:
@@ -384,7 +387,12 @@ func fits(b sandbox.Bind, all []sandbox.Bind, tree string) error {
 	if err != nil {
 		return err
 	}
-	at, err := os.Lstat(filepath.Join(tree, b.At))
+	root, err := os.OpenRoot(tree)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	at, err := root.Lstat(b.At[1:]) // no link leads out to what the host has there
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
