@@ -49,6 +49,7 @@ func Init() {
 	if err != nil {
 		os.Exit(1) // the engine has gone, or never was
 	}
+	o.unwrap()
 	go func() {
 		var b [1]byte
 		for {

@@ -328,7 +328,7 @@ func makeMountPoint(s *Spec, at string, file bool) error {
 
 // newOrder translates a Spec. The paths are in the order of the order's link targets.
 func newOrder(s *Spec) (*order, *hostPaths) {
-	o := &order{Argv: s.Argv, Env: slices.Clip(s.Env), Cwd: s.Cwd, Linux32: s.Linux32, Network: s.Network, PidMax: s.Processes,
+	o := &order{Argv: slices.Clone(s.Argv), Env: slices.Clone(s.Env), Cwd: s.Cwd, Linux32: s.Linux32, Network: s.Network, PidMax: s.Processes,
 		Stdin: s.Stdin != nil, Stdout: s.Stdout != nil, Stderr: s.Stderr != nil,
 		Merged: s.Stdout != nil && s.Stdout == s.Stderr}
 	if s.Jobserver != nil {
@@ -446,6 +446,7 @@ func (b *box) order(o *order, paths *hostPaths) error {
 			return err
 		}
 	}
+	o.wrap()
 	if err := send(b.control, o, trees...); err != nil {
 		return unfit("send order", err)
 	}

@@ -2,9 +2,12 @@ package sandbox
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,6 +41,43 @@ type order struct {
 	Interpreter string // link target
 	PidMax      int
 	Probe       bool // set up, run nothing
+}
+
+// texts are the order's strings that come from outside: bytes, of which JSON would replace what is no UTF-8.
+func (o *order) texts() []*string {
+	list := []*string{&o.Upper, &o.Work, &o.Cwd, &o.Interpreter}
+	all := [][]string{o.Root, o.Argv, o.Env}
+	for i := range o.Mounts {
+		list = append(list, &o.Mounts[i].At)
+		all = append(all, o.Mounts[i].Lowers)
+	}
+	for _, texts := range all {
+		for i := range texts {
+			list = append(list, &texts[i])
+		}
+	}
+	return list
+}
+
+// wrapped marks a text that is sent in hexadecimal; none of them begins so, as no path and no argument holds it.
+const wrapped = "\x00"
+
+// wrap makes the order fit for JSON, and unwrap makes it what it was.
+func (o *order) wrap() {
+	for _, s := range o.texts() {
+		if !utf8.ValidString(*s) {
+			*s = wrapped + hex.EncodeToString([]byte(*s))
+		}
+	}
+}
+
+func (o *order) unwrap() {
+	for _, s := range o.texts() {
+		if text, ok := strings.CutPrefix(*s, wrapped); ok {
+			b, _ := hex.DecodeString(text) // what wrap has made
+			*s = string(b)
+		}
+	}
 }
 
 // A tree is a detached mount of the host; File tells what kind of mount point it needs.
