@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path"
 	"path/filepath"
 	"slices"
@@ -122,6 +123,19 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 	if err := c.bind(&spec, tree); err != nil {
 		return err
 	}
+	// Who reads what the command writes may go, as head does: what is left is removed then, too.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
+	go func() {
+		select {
+		case <-broken:
+			cancel(exitError{128 + int(syscall.SIGPIPE)})
+		case <-ctx.Done():
+		}
+	}()
 	result, err := sandbox.Run(ctx, spec)
 	if err != nil {
 		if errors.Is(err, sandbox.ErrUnfit) && errors.Is(err, unix.EACCES) && spec.Tree != "" && os.Geteuid() != 0 {

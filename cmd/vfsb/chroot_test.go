@@ -35,6 +35,13 @@ func TestChrootLeavesNothing(t *testing.T) {
 			chroot("--keep", tree, seed, "mkdir", "-p", "/usr/more/deep")
 			before := names(t, tree)
 			chroot("--bind", dir+":/usr/more/deep/shown", tree, "sh", "-c", "mkdir /new /tmp/none /usr/more/new; echo > /new/file")
+			broken := exec.Command("sh", "-c", `(vfsb --store "$1" chroot "$2" sh -c "while :; do echo y; done"; echo $? >&2) | head -1`, "sh", store, tree)
+			if out, err := broken.CombinedOutput(); err != nil || string(out) != "y\n141\n" {
+				t.Errorf("into a pipe that nobody reads: %v, %q", err, out)
+			}
+			if got := names(t, filepath.Join(store, "run")); got != "" {
+				t.Errorf("in the store lie %s", got)
+			}
 			if got := names(t, dir); got != "tree" {
 				t.Errorf("beside the tree lie %s", got)
 			}
