@@ -94,6 +94,9 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 	}
 	arch, shell, err := engine.RootArch(tree)
 	if err != nil {
+		if !isFolder {
+			err = errors.Join(err, cache.Remove(tree)) // --keep's
+		}
 		return usageError{err}
 	}
 	spec := sandbox.Spec{Dir: dir, Cwd: "/", Argv: command, Env: c.environment(), Terminal: true, Network: !c.noNet, NoBuild: true}

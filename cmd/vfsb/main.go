@@ -29,7 +29,8 @@ const (
 	exitInterrupted = 8   // interrupted; nothing is lost
 	exitUnfit       = 36  // this machine cannot run sandboxes
 	exitInternal    = 37  // everything else: the disk, the store
-	exitNoProgram   = 127 // shell, chroot: the command is not there, as shells have it
+	exitNotRun      = 126 // shell, chroot: the command is there, and no program; as shells have it
+	exitNoProgram   = 127 // shell, chroot: the command is not there
 )
 
 func main() {
@@ -114,6 +115,9 @@ func classify(err error) (code int, message string) {
 		}
 		return exitFailed, err.Error()
 	case errors.As(err, &noProgram):
+		if !errors.Is(err, syscall.ENOENT) {
+			return exitNotRun, err.Error()
+		}
 		return exitNoProgram, err.Error()
 	}
 	return exitInternal, err.Error()
