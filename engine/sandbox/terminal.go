@@ -53,7 +53,7 @@ func (t *terminal) size() *unix.Winsize {
 	return size
 }
 
-// join copies both ways until the sandbox's end is closed, which its death does at the latest. Meanwhile the caller's
+// join copies both ways until either end is closed, the sandbox's by its death at the latest. Meanwhile the caller's
 // terminal is raw, so that ^C and the like reach the sandbox's.
 func (t *terminal) join(master int) {
 	defer unix.Close(master)
@@ -105,7 +105,7 @@ func (t *terminal) join(master int) {
 		fds := []unix.PollFd{{Fd: int32(master), Events: unix.POLLIN}, {Fd: input, Events: unix.POLLIN}}
 		if len(typed) > 0 {
 			fds[0].Events |= unix.POLLOUT
-			fds[1].Fd = -1 // poll leaves negative ones out
+			fds[1].Events = 0 // but its end is told
 		}
 		if _, err := unix.Poll(fds, -1); err != nil {
 			if err == unix.EINTR {
@@ -123,10 +123,13 @@ func (t *terminal) join(master int) {
 			}
 			writeAll(out, buf[:n])
 		}
+		if fds[1].Revents&unix.POLLHUP != 0 { // it is closed: so is the command's, now
+			return
+		}
 		if fds[1].Revents != 0 {
 			n, err := unix.Read(in, buf)
 			if n <= 0 && err != unix.EINTR && err != unix.EAGAIN {
-				input = -1
+				input = -1 // poll leaves negative ones out
 			}
 			if n > 0 {
 				typed = append(typed, buf[:n]...)

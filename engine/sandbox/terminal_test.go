@@ -132,6 +132,22 @@ func TestTerminalPaste(t *testing.T) {
 	master.SetWriteDeadline(time.Now())
 }
 
+// TestTerminalGone: when the caller's terminal is closed, the command's is, too.
+func TestTerminalGone(t *testing.T) {
+	l := newLab(t)
+	master, slave := hostTerminal(t)
+	s := l.spec("run", "chatter", "1") // and sleeps for a minute
+	s.Terminal, s.Stdin, s.Stdout = true, slave, slave
+	s.Timeout = 20 * time.Second
+	go func() {
+		master.Read(make([]byte, 1)) // it runs
+		master.Close()
+	}()
+	if r, err := Run(t.Context(), s); err != nil || r.Signal != syscall.SIGHUP {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // TestTerminalRedirected: what goes into a file has no terminal's line ends, while the rest is on the terminal.
 func TestTerminalRedirected(t *testing.T) {
 	l := newLab(t)
