@@ -69,8 +69,8 @@ func interruptible() (context.Context, func()) {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	go func() {
-		for range signals {
-			if ctx.Err() != nil {
+		for s := range signals {
+			if ctx.Err() != nil && s != syscall.SIGHUP { // which a terminal's end sends more than once
 				os.Exit(exitInterrupted)
 			}
 			cancel(errInterrupted)
