@@ -112,7 +112,7 @@ func TestChrootWhere(t *testing.T) {
 		"the store in the tree":            {fill + `vfsb --store "$1/tree/store" chroot "$1/tree" echo in && ls -A "$1"`, "in\ntree\n", 0},
 		"the top of a file system":         {fill + `mv "$1"/tree/* "$1"; vfsb chroot "$1" true`, "disk is the top of a file system, ", exitUsage},
 		"a file system bound there":        {fill + `mkdir "$1/bound"; mount --bind "$1/tree" "$1/bound"; vfsb chroot "$1/bound" true`, "bound is the top of a file system, ", exitUsage},
-		"read-only":                        {fill + `mount -o remount,ro "$1"; vfsb chroot "$1/tree" true`, "tree is on a read-only file system, ", exitUsage},
+		"read-only":                        {fill + `mount -o remount,bind,ro "$1"; vfsb chroot "$1/tree" true`, "tree is on a read-only file system, ", exitUsage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if out, code := mounting(t, c.script); code != c.code || !strings.Contains(out, c.want) {
