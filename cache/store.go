@@ -350,3 +350,6 @@ func (s *Store) recoverBoot(dir string) error {
 	}
 	return ignore(os.Remove(dir), fs.ErrNotExist)
 }
+
+// NoRoom reports whether an error is that of a full disk, or of a quota that is used up.
+func NoRoom(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"vfsb/cache"
 	"vfsb/engine/action"
@@ -127,7 +126,7 @@ func (x *execution) present(ctx context.Context, id int32) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	if noRoom(st.unpulled) { // nor would there be for what is built
+	if cache.NoRoom(st.unpulled) { // nor would there be for what is built
 		return fmt.Errorf("pull the layer of %s: %w", n.Label, st.unpulled)
 	}
 	if x.fixed {
@@ -165,9 +164,6 @@ func (x *execution) present(ctx context.Context, id int32) error {
 		Seconds: result.Seconds, CPU: result.CPU})
 	return nil
 }
-
-// noRoom reports whether an error is that of a full disk.
-func noRoom(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // errLost is what happens to a layer that nothing may be built in the place of.
 var errLost = errors.New("is gone from the store; build it first")

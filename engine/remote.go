@@ -163,7 +163,7 @@ func (x *execution) pullLayer(ctx context.Context, id int32) bool {
 			st.unpulled = r.PullLayer(ctx, st.result.Layer, told)
 			ended()
 			<-x.pulls
-			if st.unpulled == nil || noRoom(st.unpulled) || ctx.Err() != nil {
+			if st.unpulled == nil || cache.NoRoom(st.unpulled) || ctx.Err() != nil {
 				break
 			}
 		}

@@ -176,16 +176,13 @@ func (c *chroot) unpack(ctx context.Context, dir, tarball string) (tree string, 
 		switch {
 		case ctx.Err() != nil:
 			err = context.Cause(ctx)
-		case !noRoom(err):
+		case !cache.NoRoom(err):
 			err = usageError{err}
 		}
 		return "", errors.Join(err, cache.Remove(tree))
 	}
 	return tree, nil
 }
-
-// noRoom reports whether the disk is to blame, and not what the user named.
-func noRoom(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // lockTree keeps the tree for this run: the kernel does not define what two overlays with one upper folder are.
 func lockTree(tree string) (*os.File, error) {
