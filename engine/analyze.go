@@ -186,7 +186,7 @@ func union(a, b []int32) []int32 {
 }
 
 // closure is the nodes that start reaches over edges of the given kinds, start
-// included, each once and before what it reaches.
+// included, each once and before what it reaches. A group stands for its members.
 func (g *Graph) closure(start []int32, kinds ...edgeKind) []int32 {
 	var list []int32
 	seen := map[int32]bool{}
@@ -196,7 +196,12 @@ func (g *Graph) closure(start []int32, kinds ...edgeKind) []int32 {
 			return
 		}
 		seen[id] = true
-		list = append(list, id)
+		kinds := kinds
+		if g.Nodes[id].Step == nil {
+			kinds = []edgeKind{contentEdge}
+		} else {
+			list = append(list, id)
+		}
 		for _, e := range g.Nodes[id].edges {
 			if slices.Contains(kinds, e.kind) {
 				visit(e.to)

@@ -10,7 +10,7 @@ import (
 // TestWhatEntersARoot: a root holds tools with their runtime, a sysroot deps with
 // their deps and runtime, an image contents with their runtime, and nothing else. In a native stage the root holds it all.
 func TestWhatEntersARoot(t *testing.T) {
-	names := []string{"seed", "gcc", "libgmp", "bash", "ncurses", "headers", "terminfo", "image", "make", "perl", "qemu"}
+	names := []string{"seed", "gcc", "libgmp", "bash", "ncurses", "headers", "terminfo", "image", "make", "perl", "qemu", "system", "base"}
 	id := map[string]int32{}
 	g := &Graph{}
 	for i, name := range names {
@@ -35,9 +35,13 @@ func TestWhatEntersARoot(t *testing.T) {
 		{"perl", rootEdge, "bash"}, // in a native stage
 		{"perl", depEdge, "ncurses"},
 		{"perl", emulatorEdge, "qemu"},
+		{"system", contentEdge, "base"}, // an image of a group
+		{"base", contentEdge, "bash"},
+		{"base", contentEdge, "make"},
 	} {
 		g.Nodes[id[e.from]].edges = append(g.Nodes[id[e.from]].edges, edge{kind: e.kind, to: id[e.to]})
 	}
+	g.Nodes[id["base"]].Step = nil
 	g.close()
 	list := func(ids []int32) string {
 		text := ""
@@ -55,7 +59,10 @@ func TestWhatEntersARoot(t *testing.T) {
 		"perl's sysroot":    {list(perl.Sysroot), ""},
 		"perl's inputs":     {list(perl.Inputs), "bash ncurses headers terminfo qemu "},
 		"image's contents":  {list(image.Contents), "bash ncurses terminfo "},
-		"make's dependents": {list(g.Dependents(id["libgmp"])), "bash image perl "},
+		"system's contents": {list(g.Nodes[id["system"]].Contents), "bash ncurses terminfo make "},
+		"system's inputs":   {list(g.Nodes[id["system"]].Inputs), "bash ncurses terminfo make "},
+		"base's members":    {list(g.Nodes[id["base"]].Contents), "bash make "},
+		"make's dependents": {list(g.Dependents(id["libgmp"])), "bash image perl system base "},
 	} {
 		if c[0] != c[1] {
 			t.Errorf("%s: %q, want %q", what, c[0], c[1])

@@ -365,9 +365,6 @@ func (x *execution) mount(at string, ids []int32) action.Mount {
 	var above, below []action.Layer
 	for _, id := range ids {
 		n := x.graph.Nodes[id]
-		if n.Step == nil { // a group stands for its members
-			continue
-		}
 		tar := x.nodes[id].result.Layer.Tar
 		if seen[tar] {
 			continue
