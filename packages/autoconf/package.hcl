@@ -13,7 +13,7 @@ package "autoconf" {
   # Scripts for m4 and Perl, the same on every machine. The seed's Perl lacks modules that they need.
   autotools {
     tools     = ["//perl/host:${exec.arch}"]
-    runtime   = ["//m4"]
+    runtime   = ["//m4", "//perl"]
     env       = { PERL = "/cross/bin/perl", M4 = "/usr/bin/m4", EMACS = "no" }
     configure = ["ac_cv_prog_gnu_m4=yes"]
     after     = "grep -lrI /cross/bin/perl /out | xargs sed -i 's#/cross/bin/perl#/usr/bin/perl#g'"

@@ -14,14 +14,14 @@ package "bash" {
   }
 
   autotools {
-    deps    = ["//ncurses"]
-    runtime = ["//ncurses"]
+    deps    = stage == "hybrid" ? [] : ["//ncurses"]
+    runtime = stage == "hybrid" ? [] : ["//ncurses"]
     drop    = ["usr/${platform.lib}/bash/Makefile.*"] # for more commands of the kind: they lead to the build folder
 
     # What follows the options says what is true of every Linux: configure would have to run programs to learn it,
     # or look at the folders of the machine that it runs on.
     configure = [
-      "--disable-nls", "--without-bash-malloc", "bash_cv_termcap_lib=libtinfo",
+      "--disable-nls", "--without-bash-malloc", "bash_cv_termcap_lib=${stage == "hybrid" ? "gnutermcap" : "libtinfo"}",
       "bash_cv_dev_fd=standard", "bash_cv_dev_stdin=present", "bash_cv_dup2_broken=no",
       "bash_cv_func_ctype_nonascii=no", "bash_cv_func_sigsetjmp=present", "bash_cv_func_strcoll_broken=no",
       "bash_cv_getcwd_malloc=yes", "bash_cv_getenv_redef=yes", "bash_cv_job_control_missing=present",

@@ -1,6 +1,6 @@
 package "gnuconfig" {
   summary  = "The scripts by which configure knows the names of machines"
-  version  = "2025-07-10"
+  version  = "20250710"
   license  = "GPL-3.0-or-later WITH Autoconf-exception-generic-3.0"
   profiles = ["gnu", "seed"]
 
@@ -15,7 +15,7 @@ package "gnuconfig" {
     script = <<-SH
       cd config
       for file in config.guess config.sub; do
-        grep -q "^timestamp='{{ version }}'" "$file"
+        grep -q "^timestamp='2025-07-10'" "$file"
         install -D -m 755 "$file" "/out/usr/share/gnuconfig/$file"
       done
     SH

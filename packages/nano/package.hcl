@@ -18,6 +18,7 @@ package "nano" {
       "--disable-libmagic", "--disable-nls", "--enable-utf8", "--sysconfdir=/etc",
       "NCURSESW_CFLAGS=-DNCURSES_WIDECHAR=1", "NCURSESW_LIBS=-lncurses -ltinfo",
       "ac_cv_lib_ncursesw_key_defined=yes", "ac_cv_lib_ncursesw_set_escdelay=yes", "ac_cv_lib_ncursesw_use_default_colors=yes",
+      "gl_cv_func_strcasecmp_works=yes",
     ]
   }
 }

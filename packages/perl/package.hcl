@@ -10,6 +10,15 @@ package "perl" {
     debian = { suite = "trixie", source = "perl" }
   }
 
+  # It asks the machine a thousand questions by running programs, and does not cross-compile well.
+  script {
+    stage   = profile == "gnu" ? "mchroot" : "seed"
+    deps    = profile == "gnu" ? ["//libxcrypt"] : []
+    runtime = profile == "gnu" ? ["//libxcrypt"] : []
+    env     = { LDFLAGS = "-Wl,-s" } # which it remembers
+    script  = "perl.sh.j2"
+  }
+
   # The interpreter to run here, for the scripts of other packages' builds.
   script "host" {
     stage    = "host"

@@ -28,4 +28,12 @@ package "python" {
       cp -r . /out{{ stage.libdir }}/python3.13
     SH
   }
+
+  script {
+    profiles = ["gnu", "seed"]
+    tools    = ["//python/host:${exec.arch}"]
+    deps     = ["//bzip2", "//expat", "//libffi", "//ncurses", "//openssl", "//readline", "//xz", "//zlib"]
+    runtime  = ["//bzip2", "//expat", "//libffi", "//ncurses", "//openssl", "//readline", "//xz", "//zlib"]
+    script   = "python.sh.j2"
+  }
 }
