@@ -44,6 +44,7 @@ package "macaroni" {
       { path = "var/cache/portage/distfiles", mode = "2775", uid = 250, gid = 250 },
       { path = "var/lib/portage", mode = "2755", gid = 250 },
       { path = "var/lib/portage/world", mode = "0644", gid = 250 },
+      { path = "var/tmp", mode = "1777" }, # as in stage1
       { path = "var/tmp/portage", mode = "0775", uid = 250, gid = 250 },
     ]
   }

@@ -4,9 +4,11 @@ package "tools" {
 
   group {
     members = [
-      "//bash", "//binutils", "//bison", "//bzip2", "//coreutils", "//diffutils", "//findutils", "//flex", "//gawk", "//gcc",
-      "//gmp", "//grep", "//gzip", "//m4", "//make", "//mpc", "//mpfr", "//ncurses", "//patch", "//pkgconf", "//sed",
-      "//tar", "//xz", "//zlib",
+      "//autoconf", "//automake", "//bash", "//binutils", "//bison", "//bzip2", "//check", "//coreutils", "//curl",
+      "//diffutils", "//expat", "//file", "//findutils", "//flex", "//gawk", "//gcc", "//gettext", "//git", "//gmp",
+      "//gnuconfig", "//grep", "//gzip", "//less", "//libffi", "//libtool", "//libxcrypt", "//m4", "//make", "//mpc", "//mpfr",
+      "//nano", "//ncurses", "//net-tools", "//openssl", "//pam", "//patch", "//pax-utils", "//pkgconf", "//popt", "//python",
+      "//readline", "//rsync", "//sed", "//tar", "//texinfo", "//util-linux", "//wget", "//which", "//xz", "//zlib", "//zstd",
     ]
   }
 }
