@@ -17,10 +17,24 @@ package "stage1" {
   source "shadow" { file = "files/shadow" }
   source "shells" { file = "files/shells" }
 
+  # To be built in what was built.
+  source "make" {
+    url    = "https://ftp.gnu.org/gnu/make/make-4.4.1.tar.gz"
+    sha256 = "dd16fb1d67bfab79a72f5e8390735c49e3e8e70b4945a15ab1f81ddb78658fb3"
+    debian = {
+      suite  = "trixie"
+      source = "make-dfsg"
+      sha256 = "3b16b00ea1079af9f8096bbc71ff7cc00c249fc6a862003da3c42308a0adb0fe"
+    }
+  }
+
   # The folders of the file system hierarchy, all of /usr in one place, and the files that no package brings.
   script "base" {
     bootstrap = true
-    script    = <<-SH
+    sources = [
+      "fstab", "group", "gshadow", "host.conf", "hosts", "ld.so.conf", "nsswitch.conf", "os-release", "passwd", "profile", "shadow", "shells",
+    ]
+    script = <<-SH
       cd /out
       mkdir -p boot dev etc/ld.so.conf.d etc/profile.d home media mnt opt proc run srv sys
       mkdir -p usr/bin usr/include usr/lib usr/{{ platform.lib }} usr/libexec usr/sbin usr/share usr/src
@@ -45,16 +59,19 @@ package "stage1" {
       done
       ln -s ../proc/self/mounts etc/mtab
     SH
-    attrs     = [{ path = "var/mail", mode = "0775", gid = 12 }]
+    attrs  = [{ path = "var/mail", mode = "0775", gid = 12 }]
   }
 
   rootfs "rootfs" {
     # The C library comes first: every program needs it.
     contents = [
       "//stage1/base", "//glibc", "//glibc/locales",
-      "//bash", "//binutils", "//bison", "//bzip2", "//coreutils", "//diffutils", "//findutils", "//flex", "//gawk", "//gcc",
-      "//gcc/libatomic", "//gcc/libgomp", "//grep", "//gzip", "//linux-headers", "//m4", "//make", "//ncurses", "//patch",
-      "//pkgconf", "//sed", "//tar", "//xz", "//zlib",
+      "//autoconf", "//automake", "//bash", "//binutils", "//bison", "//bzip2", "//check", "//coreutils", "//curl",
+      "//diffutils", "//expat", "//file", "//findutils", "//flex", "//gawk", "//gcc", "//gcc/libatomic", "//gcc/libgomp",
+      "//gettext", "//git", "//gnuconfig", "//grep", "//gzip", "//less", "//libffi", "//libtool", "//libxcrypt",
+      "//linux-headers", "//m4", "//make", "//nano", "//ncurses", "//net-tools", "//openssl", "//pam", "//patch",
+      "//pax-utils", "//perl", "//pkgconf", "//popt", "//python", "//readline", "//rsync", "//sed", "//tar", "//texinfo",
+      "//util-linux", "//wget", "//which", "//xz", "//zlib", "//zstd",
     ]
     exclude = ["usr/${platform.lib}/libgcc_pic.*"] # of which libgcc_s was made
   }
@@ -62,6 +79,14 @@ package "stage1" {
   # The same for MacaroniOS. Its tools are not in it yet: a workspace that has packages of them lays them over this.
   rootfs "macaroni" {
     contents = ["//stage1/rootfs", "//macaroni"]
+  }
+
+  # vfsb build //stage1/test:amd64 says whether the system works: in itself, it compiles, runs scripts, commits, looks for
+  # what its programs need.
+  script "test" {
+    stage   = "stage1"
+    sources = ["make"]
+    script  = "test.sh.j2"
   }
 
   group {

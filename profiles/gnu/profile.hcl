@@ -144,4 +144,10 @@ profile "gnu" {
       "//grep@hybrid", "//gzip@hybrid", "//m4@hybrid", "//make@hybrid", "//patch@hybrid", "//sed@hybrid", "//tar@hybrid", "//xz",
     ]
   }
+
+  # Stage1 itself, to be tried.
+  stage "stage1" {
+    extends = "native"
+    root    = ["//stage1/rootfs"]
+  }
 }
