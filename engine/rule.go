@@ -213,9 +213,12 @@ func (t *Target) emulator() []Edge {
 	return []Edge{{Label: t.Platform.Emulator.Label, Range: t.Platform.Range}}
 }
 
-// patches is the package's patches, then those that the target adds.
+// patches is the package's patches, if the target takes any of its sources, then those that the target adds.
 func (t *Target) patches(a *load.Attrs) []string {
-	list := append([]string(nil), t.Target.Package.Patches...)
+	var list []string
+	if !a.Has("sources") || len(a.Strings("sources")) > 0 {
+		list = append(list, t.Target.Package.Patches...)
+	}
 	for _, pattern := range a.Strings("patches") {
 		names, err := filepath.Glob(filepath.Join(t.Target.Package.Dir, pattern))
 		if err != nil || len(names) == 0 {
