@@ -460,12 +460,14 @@ func TestScheduleCancel(t *testing.T) {
 }
 
 func TestCyclesAreAllReported(t *testing.T) {
-	// 0 <-> 1, 2 -> 3 -> 4 -> 2, 5 -> 5, 6 -> 0
+	// 0 <-> 1, 2 -> 3 -> 4 -> 2, 5 -> 5, 6 -> 0, and 7 <-> 8, where 8 is a group
 	g := &Graph{}
-	for id := range 7 {
-		g.Nodes = append(g.Nodes, &Node{ID: int32(id), Label: fmt.Sprintf("//n%d", id), Config: load.Config{Stage: &load.Stage{}}})
+	for id := range 9 {
+		g.Nodes = append(g.Nodes, &Node{ID: int32(id), Label: fmt.Sprintf("//n%d", id), Step: &Step{}, Config: load.Config{Stage: &load.Stage{}}})
 	}
-	for _, e := range [][2]int32{{0, 1}, {1, 0}, {2, 3}, {3, 4}, {4, 2}, {5, 5}, {6, 0}} {
+	g.Nodes[8].Step = nil
+	g.Nodes[8].edges = []edge{{kind: contentEdge, to: 7}}
+	for _, e := range [][2]int32{{0, 1}, {1, 0}, {2, 3}, {3, 4}, {4, 2}, {5, 5}, {6, 0}, {7, 8}} {
 		g.Nodes[e[0]].edges = append(g.Nodes[e[0]].edges, edge{kind: depEdge, to: e[1]})
 	}
 	g.close()
@@ -474,7 +476,7 @@ func TestCyclesAreAllReported(t *testing.T) {
 	for _, d := range diags {
 		sizes[d.Summary]++
 	}
-	want := map[string]int{"dependency cycle of 2 nodes": 1, "dependency cycle of 3 nodes": 1, "dependency cycle of 1 nodes": 1}
+	want := map[string]int{"dependency cycle of 2 nodes": 2, "dependency cycle of 3 nodes": 1, "dependency cycle of 1 nodes": 1}
 	if fmt.Sprint(sizes) != fmt.Sprint(want) {
 		t.Errorf("cycles %v, want %v", sizes, want)
 	}
