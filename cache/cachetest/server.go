@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -119,7 +120,9 @@ func (s *Server) Start(t testing.TB, scheme string) {
 	repb.RegisterContentAddressableStorageServer(g, &blobStore{Server: s})
 	bspb.RegisterByteStreamServer(g, &byteStream{Server: s})
 	if s.Worker != nil {
-		s.registerExecution(g, t.TempDir())
+		dir := t.TempDir()
+		t.Cleanup(func() { exec.Command("chmod", "-R", "u+w", dir).Run() }) // input roots are read-only
+		s.registerExecution(g, dir)
 	}
 	go g.Serve(l)
 	t.Cleanup(g.Stop)

@@ -57,6 +57,7 @@ func TestCarried(t *testing.T) {
 // Results are made up for the checkout's keys until each is known; then the workspace has nothing to build.
 func TestShippedKeys(t *testing.T) {
 	store, own := filepath.Join(t.TempDir(), "store"), filepath.Join(t.TempDir(), "own")
+	t.Cleanup(func() { cache.Remove(store) }) // which is read-only to others than root
 	if err := writeFile(filepath.Join(own, "vfsb.hcl"), newWorkspace); err != nil {
 		t.Fatal(err)
 	}
