@@ -489,7 +489,7 @@ func (l *loader) source(p *Package, label string, body hcl.Body, header hcl.Rang
 		if !filepath.IsLocal(s.File) {
 			a.Errorf("file", "%q leads out of the package's folder; file sources lie beside package.hcl", s.File)
 		} else if _, err := os.Stat(filepath.Join(p.Dir, s.File)); errors.Is(err, fs.ErrNotExist) {
-			l.errorf(header, "source %q: no file %q beside package.hcl; add it", s.Name, s.File)
+			l.errorf(a.Range("file"), "source %q: no file %q beside package.hcl; add it", s.Name, s.File)
 		}
 		if s.Filename == "" {
 			s.Filename = path.Base(s.File)
@@ -505,7 +505,7 @@ func (l *loader) source(p *Package, label string, body hcl.Body, header hcl.Rang
 		l.errorf(header, "source %q has no sha256; add it to the debian origin", s.Name)
 	}
 	if s.SHA256 != "" && !hexDigest.MatchString(s.SHA256) {
-		l.errorf(header, "source %q: sha256 is not 64 lower-case hex digits; correct it", s.Name)
+		l.errorf(a.Range("sha256"), "source %q: sha256 is not 64 lower-case hex digits; correct it", s.Name)
 	}
 	for _, old := range p.Sources {
 		if old.Name == s.Name {

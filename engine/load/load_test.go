@@ -195,7 +195,7 @@ func TestDuplicatesAndErrorsOfAllFiles(t *testing.T) {
 		"packages/a/package.hcl:1 package \"b\" lies in the folder packages/a name both alike",
 		"leads out of the package's folder",
 		"packages/c/package.hcl:5 duplicate source \"c\"",
-		"sha256 is not 64 lower-case hex digits",
+		"packages/c/package.hcl:7 source \"c\": sha256 is not 64 lower-case hex digits",
 		"templates/x.hcl:1 rule \"x\" has no template",
 		"has type \"strin\"",
 	} {
