@@ -110,6 +110,23 @@ func (r *repository) move(from, to string) {
 	delete(r.files, "/debian/"+from)
 }
 
+func TestIsOrig(t *testing.T) {
+	for name, want := range map[string]bool{
+		"zlib_1.3+dfsg~1.orig.tar.gz":           true,
+		"ca-certificates_20250419.tar.xz":       true, // Debian's own
+		"zlib_1.3+dfsg~1.orig.tar.gz.asc":       false,
+		"git_2.47.3.orig-gitman.tar.xz":         false,
+		"zlib_1.3.dfsg+really1-1.debian.tar.xz": false,
+		"zlib_1.3-1.diff.gz":                    false,
+		"zlib_1.3-1.dsc":                        false,
+		"../zlib_1.3.orig.tar.gz":               false,
+	} {
+		if isOrig(name) != want {
+			t.Errorf("%s: %v", name, !want)
+		}
+	}
+}
+
 func TestDebianOrigin(t *testing.T) {
 	r := newRepository(t)
 	const text, path = "the tarball", "pool/main/z/zlib/zlib_1.3+dfsg~1.orig.tar.gz"
@@ -189,7 +206,7 @@ func TestDebianOrigin(t *testing.T) {
 	t.Run("unknown source package", func(t *testing.T) {
 		f, spec := newFetcher(t), spec
 		spec.URLs, spec.Debian = nil, &Debian{Suite: "trixie", Source: "zlob", SHA256: sumB}
-		if _, _, err := f.Resolve(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "no orig tarball of a source package zlob") {
+		if _, _, err := f.Resolve(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "no tarball of a source package zlob") {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -425,7 +442,7 @@ func TestDebianReal(t *testing.T) {
 	if err == nil {
 		t.Fatal("a wrong digest was taken")
 	}
-	if !strings.Contains(err.Error(), "has no file of sha256") && !strings.Contains(err.Error(), "no orig tarball") {
+	if !strings.Contains(err.Error(), "has no file of sha256") && !strings.Contains(err.Error(), "no tarball") {
 		needArchive(t, err)
 	}
 	spec.Debian = &Debian{Suite: "bookworm", Source: "patch", SHA256: "ac610bda97abe0d9f6b7c963255a11dcb196c25e337c61f94e4778d632f1d8fd"}

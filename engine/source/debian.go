@@ -28,8 +28,14 @@ type aptIndex struct {
 	origs    map[string][]poolFile
 }
 
-// orig matches the main orig tarball of a source package, not its signature nor a further component.
-var orig = regexp.MustCompile(`^[^/]+\.orig\.tar\.[a-z0-9]+$`)
+// sourceFile matches a tarball of a source package.
+var sourceFile = regexp.MustCompile(`^[^/_]+_[^/_]+\.tar\.[a-z0-9]+$`)
+
+// isOrig tells whether a source package's file is its main orig tarball, or all of it if it is Debian's own: not a
+// signature, a further component, or what Debian adds.
+func isOrig(name string) bool {
+	return sourceFile.MatchString(name) && !strings.Contains(name, ".debian.tar.") && !strings.Contains(name, ".orig-")
+}
 
 // readIndexes reads the Sources or Packages files in the root's lists folder.
 func readIndexes(r *aptRoot, suffix string) (*aptIndex, error) {
@@ -84,7 +90,7 @@ func (x *aptIndex) read(in *os.File, sources bool) error {
 				continue
 			}
 			words := strings.Fields(line)
-			if len(words) != 3 || !orig.MatchString(words[2]) {
+			if len(words) != 3 || !isOrig(words[2]) {
 				continue
 			}
 			size, err := strconv.ParseInt(words[1], 10, 64)
@@ -173,7 +179,7 @@ func (f *Fetcher) findOrig(ctx context.Context, s Spec) (poolFile, error) {
 			}
 		}
 		if len(has) == 0 {
-			return poolFile{}, fmt.Errorf("%s: source %s: Debian %s has no orig tarball of a source package %s; declare another suite or source, or a url",
+			return poolFile{}, fmt.Errorf("%s: source %s: Debian %s has no tarball of a source package %s; declare another suite or source, or a url",
 				s.Pos, s.ID, s.Debian.Suite, s.Debian.Source)
 		}
 		return poolFile{}, fmt.Errorf("%s: source %s: Debian %s has no file of sha256 %s, but\n  %s\n  %s", s.Pos, s.ID,

@@ -38,16 +38,16 @@ type Blobs interface {
 // Origins of a source, as the lock file spells them.
 const (
 	Upstream     = "upstream" // one of the declared URLs
-	DebianOrigin = "debian"   // the distribution's orig tarball
+	DebianOrigin = "debian"   // the distribution's tarball
 	GitOrigin    = "git"      // a commit, exported as a tar
 	FileOrigin   = "file"     // a file or folder of the workspace; never in the lock file
 	Auto         = "auto"     // for Fetcher.Origin: upstream, else Debian
 )
 
-// Debian names the orig tarball of a Debian source package.
+// Debian names the orig tarball of a Debian source package, or the only one of a package that is Debian's own.
 type Debian struct {
 	Suite, Source string
-	File          string // the tarball's file name, if it is not the only *.orig.tar.* of the source package
+	File          string // the tarball's file name, if the source package has several
 	SHA256        string // hex; empty: the same as upstream's
 }
 

@@ -66,7 +66,7 @@ package "stage1" {
     # The C library comes first: every program needs it.
     contents = [
       "//stage1/base", "//glibc", "//glibc/locales",
-      "//autoconf", "//automake", "//bash", "//binutils", "//bison", "//bzip2", "//check", "//coreutils", "//curl",
+      "//autoconf", "//automake", "//bash", "//binutils", "//bison", "//bzip2", "//ca-certificates", "//check", "//coreutils", "//curl",
       "//diffutils", "//expat", "//file", "//findutils", "//flex", "//gawk", "//gcc", "//gcc/libatomic", "//gcc/libgomp",
       "//gettext", "//git", "//gnuconfig", "//grep", "//gzip", "//less", "//libffi", "//libtool", "//libxcrypt",
       "//linux-headers", "//m4", "//make", "//nano", "//ncurses", "//net-tools", "//openssl", "//pam", "//patch",
