@@ -54,8 +54,13 @@ type edge struct {
 // and checks that the graph is one: known labels, no cycle. Every error found is in
 // the diagnostics.
 func Analyze(ws *load.Workspace, rules []Rule, exec load.Exec, roots []load.Config) (*Graph, hcl.Diagnostics) {
+	return analyze(ws, rules, exec, roots, nil)
+}
+
+// analyze is Analyze. If seed is not nil, it takes the place of every seed that a node names.
+func analyze(ws *load.Workspace, rules []Rule, exec load.Exec, roots []load.Config, seed *load.Target) (*Graph, hcl.Diagnostics) {
 	a := &analyzer{
-		ws: ws, rules: map[string]*Rule{}, resolver: load.NewResolver(ws, exec),
+		ws: ws, rules: map[string]*Rule{}, resolver: load.NewResolver(ws, exec), seed: seed,
 		templates: render.New(ws.Templates), graph: &Graph{byLabel: map[string]int32{}},
 	}
 	for i := range rules {
@@ -81,6 +86,7 @@ type analyzer struct {
 	rules     map[string]*Rule
 	resolver  *load.Resolver
 	templates *render.Templates
+	seed      *load.Target // nil: as declared
 	graph     *Graph
 	diags     hcl.Diagnostics
 }
@@ -118,6 +124,9 @@ func (a *analyzer) analyze(n *Node) {
 			if err != nil {
 				a.resolveError(n, e, err)
 				continue
+			}
+			if a.seed != nil && c.Target.Kind == SeedKind {
+				c.Target = a.seed
 			}
 			id := a.node(c)
 			n.edges = append(n.edges, edge{edgeKind(kind), id, e.Range})

@@ -81,6 +81,13 @@ func (e *Engine) Analyze(roots []load.Config) (*Graph, hcl.Diagnostics) {
 	return Analyze(e.Workspace, e.Rules, e.Exec, roots)
 }
 
+// Reseed makes the graph of what the roots need if seed, of kind SeedKind, takes the place of every seed that they name.
+func (e *Engine) Reseed(roots []load.Config, seed *load.Target) (*Graph, hcl.Diagnostics) {
+	g, diags := analyze(e.Workspace, e.Rules, e.Exec, roots, seed)
+	g.seed = seed
+	return g, diags
+}
+
 // Build executes what g needs and delivers its roots. It returns a *BuildError when
 // nodes failed, the context's cause when it was cancelled; every other error is the
 // machine's.

@@ -54,6 +54,7 @@ const (
 	Cached   Status = "cached"   // its result was known
 	Pulled   Status = "pulled"   // its result came from a remote cache
 	Same     Status = "same"     // vfsb verify: it came out as the store has it
+	Differs  Status = "differs"  // vfsb verify --other-seed: it came out different
 	Failed   Status = "failed"   // its action ran and failed, or its output did not pass the guard
 	Skipped  Status = "skipped"  // something that it needs failed
 	Planned  Status = "planned"  // a dry run: it would run, or may be cut off by equal inputs

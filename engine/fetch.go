@@ -48,7 +48,7 @@ func (e *Engine) seedGraph() (*Graph, error) {
 	var roots []load.Config
 	for _, p := range e.Workspace.Packages {
 		for _, t := range p.Targets {
-			if t.Kind != "seed" {
+			if t.Kind != SeedKind {
 				continue
 			}
 			// A seed is the same for every platform: any will do.

@@ -20,6 +20,7 @@ type Graph struct {
 	Roots []int32 // what was asked for
 
 	byLabel map[string]int32
+	seed    *load.Target // in the place of the declared ones, if not nil
 }
 
 // Find is the node of a whole label, or nil.

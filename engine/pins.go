@@ -78,5 +78,8 @@ func (x *execution) useName() string {
 	for _, id := range x.graph.Roots {
 		name = append(name, x.graph.Nodes[id].Label)
 	}
+	if x.graph.seed != nil {
+		name = append(name, "from "+x.graph.seed.Label().String())
+	}
 	return strings.Join(name, "\n")
 }

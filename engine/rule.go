@@ -70,6 +70,9 @@ type Edge struct {
 // A Replace allows the layer of this node to hide a path of another one.
 type Replace struct{ Path, Reason string }
 
+// SeedKind is the kind of targets that are first toolchains.
+const SeedKind = "seed"
+
 // A Seed is the declaration of a first toolchain.
 type Seed struct {
 	Suite        string

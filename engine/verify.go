@@ -30,26 +30,22 @@ type Sample struct {
 // what comes out with what is held of it, bit by bit. What differs is a *DifferError in a *BuildError. Nothing known changes,
 // but the other layer stays in the store, named by nothing. Seeds are not unpacked again: their packages are pinned.
 func (e *Engine) Verify(ctx context.Context, g *Graph, s Sample, o Options) (*Summary, error) {
-	x, err := e.execution(g, o)
+	x, list, err := e.recall(ctx, g, o)
 	if err != nil {
 		return nil, err
 	}
 	defer x.close()
-	if err := x.resolveSources(ctx); err != nil {
-		return nil, err
+	if len(list) == 0 {
+		return nil, ErrNothing
 	}
-	x.fixed = true
+	rng := rand.New(rand.NewPCG(s.Seed, 0))
+	rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	list = list[:int(math.Ceil(float64(len(list))*s.Share))]
 	v := &verification{x, make([]bool, len(g.Nodes))}
-	if err := v.choose(ctx, s); err != nil {
-		return nil, err
+	for _, id := range list {
+		v.chosen[id] = true
 	}
-	total := int64(0)
-	for _, chosen := range v.chosen {
-		if chosen {
-			total++
-		}
-	}
-	x.emit(Event{Event: EventStarted, Total: total})
+	x.emit(Event{Event: EventStarted, Total: int64(len(list))})
 	err = schedule(ctx, apart(g), x.weights, limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: o.KeepGoing}, v)
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
@@ -88,34 +84,43 @@ type verification struct {
 	chosen []bool // by node
 }
 
-// choose looks up every node, in remote caches, too, and chooses those that run.
-func (v *verification) choose(ctx context.Context, s Sample) error {
-	o := v.Options
-	v.Options, v.asks = Options{DryRun: true}, len(v.Remotes) > 0 // nobody is told of what is known
-	err := schedule(ctx, v.graph, v.weights, v.limits(), v.execution)
-	v.Options, v.summary.Count = o, map[Status]int{}
+// recall looks up every node of g, in remote caches, too; nothing of what is known will change. list is all but groups and
+// seeds, in the order of their ids.
+func (e *Engine) recall(ctx context.Context, g *Graph, o Options) (*execution, []int32, error) {
+	x, err := e.execution(g, o)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	var list []int32
-	for id, n := range v.graph.Nodes {
+	list, err := x.recall(ctx)
+	if err != nil {
+		x.close()
+		return nil, nil, err
+	}
+	return x, list, nil
+}
+
+func (x *execution) recall(ctx context.Context) (list []int32, err error) {
+	if err := x.resolveSources(ctx); err != nil {
+		return nil, err
+	}
+	o := x.Options
+	x.fixed = true
+	x.Options, x.asks = Options{DryRun: true}, len(x.Remotes) > 0 // nobody is told of what is known
+	err = schedule(ctx, x.graph, x.weights, x.limits(), x)
+	x.Options, x.summary.Count = o, map[Status]int{}
+	if err != nil {
+		return nil, err
+	}
+	for id, n := range x.graph.Nodes {
 		switch {
 		case n.Step == nil || n.Step.Seed != nil:
-		case !v.nodes[id].known:
-			return fmt.Errorf("%s %w", n.Label, ErrNotBuilt)
+		case !x.nodes[id].known:
+			return nil, fmt.Errorf("%s %w", n.Label, ErrNotBuilt)
 		default:
 			list = append(list, int32(id))
 		}
 	}
-	rng := rand.New(rand.NewPCG(s.Seed, 0))
-	rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-	if len(list) == 0 {
-		return ErrNothing
-	}
-	for _, id := range list[:int(math.Ceil(float64(len(list))*s.Share))] {
-		v.chosen[id] = true
-	}
-	return nil
+	return list, nil
 }
 
 // apart is the nodes of g without their edges: each is judged by itself, so none has to wait.
@@ -155,9 +160,10 @@ func (v *verification) Run(ctx context.Context, id int32) error {
 	return nil
 }
 
-func (v *verification) differ(ctx context.Context, id int32, again cache.Layer) error {
-	stored := v.nodes[id].result.Layer
-	if err := v.present(ctx, id); errors.Is(err, errLost) {
+// differ is in what the layer that came out differs from the one that is known.
+func (x *execution) differ(ctx context.Context, id int32, again cache.Layer) error {
+	stored := x.nodes[id].result.Layer
+	if err := x.present(ctx, id); errors.Is(err, errLost) {
 		return &DifferError{Stored: stored, Again: again}
 	} else if err != nil {
 		return err
@@ -165,10 +171,64 @@ func (v *verification) differ(ctx context.Context, id int32, again cache.Layer) 
 	var indexes [2]*cache.Index
 	for i, l := range []cache.Layer{stored, again} {
 		var err error
-		if indexes[i], err = v.Store.LoadIndex(l); err != nil {
+		if indexes[i], err = x.Store.LoadIndex(l); err != nil {
 			return err
 		}
 	}
 	changes := artifact.Compare(artifact.LayerContents(indexes[0], ""), artifact.LayerContents(indexes[1], "")).Changes
 	return &DifferError{Stored: stored, Again: again, First: changes[0], Count: len(changes)}
+}
+
+// A Compared is a node as it came out of one seed and of another.
+type Compared struct {
+	Label  string
+	Layer  cache.Layer  // from the other one
+	Host   bool         // made by the seed's own compiler, to run here: it need not be the same
+	Differ *DifferError // nil: they are the same
+	Cause  string       // the label of an input that should be the same, and is not; "": all are
+}
+
+// VerifySeed builds other, the graph of g's roots from another seed, and compares the nodes of the two. All of g must be
+// known. The nodes are listed so that each comes after its inputs. What was built stays known; nothing is delivered.
+func (e *Engine) VerifySeed(ctx context.Context, g, other *Graph, o Options) (*Summary, []Compared, error) {
+	x, _, err := e.recall(ctx, g, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer x.close()
+	build := o
+	build.Pull, build.Past = PullNone, nil
+	summary, err := e.Build(ctx, other, build)
+	if err != nil {
+		return summary, nil, err
+	}
+	y, _, err := e.recall(ctx, other, o)
+	if err != nil {
+		return summary, nil, err
+	}
+	defer y.close()
+	var list []Compared
+	differs := map[int32]bool{}
+	for _, id := range g.order() {
+		n := g.Nodes[id]
+		if n.Step == nil || n.Step.Seed != nil {
+			continue
+		}
+		m := other.Find(n.Label)
+		c := Compared{Label: n.Label, Layer: y.nodes[m.ID].result.Layer, Host: !n.guarded()}
+		if c.Layer != x.nodes[id].result.Layer {
+			if err := y.present(ctx, m.ID); err != nil {
+				return summary, nil, err
+			}
+			if err := x.differ(ctx, id, c.Layer); !errors.As(err, &c.Differ) {
+				return summary, nil, err
+			}
+			if i := slices.IndexFunc(n.Inputs, func(in int32) bool { return differs[in] }); i >= 0 {
+				c.Cause = g.Nodes[n.Inputs[i]].Label
+			}
+			differs[id] = !c.Host
+		}
+		list = append(list, c)
+	}
+	return summary, list, nil
 }

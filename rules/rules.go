@@ -10,7 +10,7 @@ func All() []engine.Rule {
 		{Name: "group", Analyze: group},
 		{Name: "image", Analyze: image},
 		{Name: "rootfs", Analyze: rootfs},
-		{Name: "seed", Analyze: seed},
+		{Name: engine.SeedKind, Analyze: seed},
 	}
 }
 

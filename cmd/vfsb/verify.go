@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -13,12 +14,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"vfsb/engine"
+	"vfsb/engine/load"
 )
 
 func verifyVerb(app *app) *cobra.Command {
 	o := engine.Options{KeepGoing: true}
 	var asJSON, stop bool
-	var progress, share string
+	var progress, share, other string
 	s := engine.Sample{Seed: uint64(rand.Uint32())}
 	cmd := &cobra.Command{
 		Use:   "verify LABEL…",
@@ -29,9 +31,14 @@ the caches: a new store and --sample 5% check what they hold. What differs is na
 first file that does. Nothing that is known changes; the other output stays in the store, for
 vfsb diff, until vfsb gc. Seeds are not unpacked again.
 
+With --other-seed, what the labels need is built from that seed instead, from its first
+compiler on, and compared. Tools that run here are made by the seed's compiler and may
+differ; whatever they make must not.
+
 Exits with 0 if all came out the same, 3 if something differs, 1 if something failed.`,
 		Example: `  vfsb verify //zlib:amd64-seed
-  vfsb verify --sample 10% //alkaline:arm64`,
+  vfsb verify --sample 10% //alkaline:arm64
+  vfsb verify --other-seed //seed/trixie //stage1:amd64`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: app.completeLabels,
 		RunE: func(cmd *cobra.Command, labels []string) error {
@@ -48,6 +55,9 @@ Exits with 0 if all came out the same, 3 if something differs, 1 if something fa
 				if err != nil {
 					return err
 				}
+				if other != "" {
+					return app.verifySeed(cmd.Context(), e, g, other, o, asJSON, progress)
+				}
 				show, err := app.show(cmd.Context(), asJSON, progress, g, nil)
 				if err != nil {
 					return err
@@ -61,15 +71,7 @@ Exits with 0 if all came out the same, 3 if something differs, 1 if something fa
 				if summary != nil && s.Share < 1 {
 					fmt.Fprintf(os.Stderr, "the same sample again: --sample %s --seed %d\n", share, s.Seed)
 				}
-				var build *engine.BuildError
-				if errors.As(err, &build) {
-					code, _ := classify(err)
-					return exitError{code}
-				}
-				if errors.Is(err, engine.ErrNotBuilt) || errors.Is(err, engine.ErrNothing) {
-					return usageError{err}
-				}
-				return err
+				return verifyError(err)
 			})
 		},
 	}
@@ -77,12 +79,91 @@ Exits with 0 if all came out the same, 3 if something differs, 1 if something fa
 	f.StringVar(&share, "sample", "100%", "verify a random share of the nodes")
 	f.Uint64Var(&s.Seed, "seed", s.Seed, "of the sample: the same one chooses the same nodes")
 	f.Lookup("seed").DefValue = "another each time"
+	f.StringVar(&other, "other-seed", "", "build from the seed of this `LABEL`, and compare what comes of the two")
+	cmd.MarkFlagsMutuallyExclusive("other-seed", "sample")
 	f.IntVarP(&o.Jobs, "jobs", "j", 0, "nodes and compile jobs at once (default: one more than there are processors)")
 	f.BoolVar(&stop, "fail-fast", false, "stop at the first node that differs or fails")
 	f.DurationVar(&o.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
 	f.BoolVar(&asJSON, "json", false, "print an event a line on standard output")
 	f.StringVar(&progress, "progress", "auto", progressUsage)
 	return cmd
+}
+
+// verifyError leaves out of err what is on the screen already.
+func verifyError(err error) error {
+	var build *engine.BuildError
+	switch {
+	case errors.As(err, &build):
+		code, _ := classify(err)
+		return exitError{code}
+	case errors.Is(err, engine.ErrNotBuilt) || errors.Is(err, engine.ErrNothing):
+		return usageError{err}
+	}
+	return err
+}
+
+// verifySeed builds what g is of from another seed, and compares.
+func (a *app) verifySeed(ctx context.Context, e *engine.Engine, g *engine.Graph, seed string, o engine.Options, asJSON bool, progress string) error {
+	configs, err := e.Expand([]string{seed})
+	if err != nil {
+		return usageError{err}
+	}
+	if len(configs) != 1 || configs[0].Target.Kind != engine.SeedKind {
+		return usageError{fmt.Errorf("--other-seed: %s is no seed; vfsb seed list shows what is", seed)}
+	}
+	var roots []load.Config
+	for _, id := range g.Roots {
+		roots = append(roots, g.Nodes[id].Config)
+	}
+	other, diags := e.Reseed(roots, configs[0].Target)
+	if err := a.diagnose(e.Workspace, diags); err != nil {
+		return err
+	}
+	show, err := a.show(ctx, asJSON, progress, other, newForecast(other, e.Store.Durations(), o.Jobs))
+	if err != nil {
+		return err
+	}
+	o.Notify = show.event
+	summary, list, err := e.VerifySeed(ctx, g, other, o)
+	show.close()
+	if err != nil {
+		return verifyError(err)
+	}
+	var same, different, host, hostDiffers int
+	for _, c := range list {
+		ev := engine.Event{Event: engine.EventFinished, Label: c.Label, Status: engine.Same, Layer: c.Layer.Tar.String()}
+		if c.Differ != nil {
+			ev.Status, ev.Message = engine.Differs, c.Differ.Error()
+		}
+		switch {
+		case c.Host:
+			host++
+			if c.Differ != nil {
+				hostDiffers++
+			}
+		case c.Differ == nil:
+			same++
+		default:
+			different++
+			if c.Cause != "" {
+				ev.Message += "; so did its input " + c.Cause
+			}
+			if !asJSON {
+				fmt.Fprintf(os.Stderr, "differs: %s: %s\n", c.Label, ev.Message)
+			}
+		}
+		if asJSON {
+			show.event(ev)
+		}
+	}
+	if !asJSON && !a.quiet {
+		fmt.Fprintf(os.Stderr, "verified in %s: %d the same from %s, %d different; of %d tools that run here, which may differ, %d do\n",
+			summary.Wall.Round(10*time.Millisecond), same, configs[0].Target.Label(), different, host, hostDiffers)
+	}
+	if different > 0 {
+		return exitError{exitDiffers}
+	}
+	return nil
 }
 
 // parseShare reads a percentage.

@@ -27,6 +27,32 @@ package "seed" {
     ]
   }
 
+  # Another one, with gcc 14: vfsb verify --other-seed //seed/trixie says whether anything depends on which it was.
+  seed "trixie" {
+    profiles = [] # no pattern means it
+    apt {
+      suite = "trixie"
+      packages = [
+        "bash", "bison", "bzip2", "coreutils", "diffutils", "findutils", "flex", "g++", "gawk", "gcc", "grep",
+        "gzip", "m4", "make", "patch", "perl-base", "sed", "tar", "xz-utils", "zstd",
+      ]
+    }
+    alternatives = {
+      "usr/bin/awk"   = "gawk"
+      "usr/bin/c++"   = "g++"
+      "usr/bin/cc"    = "gcc"
+      "usr/bin/sh"    = "bash"
+      "usr/bin/which" = "which.debianutils"
+      "usr/bin/yacc"  = "bison.yacc"
+    }
+    drop = [
+      "boot/**", "var/**",
+      "usr/share/{bug,doc,doc-base,gdb,info,lintian,locale,man,menu}/**",
+      "usr/bin/*lto-dump*", "usr/lib/gcc/**/lto1", "usr/lib/gcc/**/lib{a,l,t,ub}san*", "usr/lib/x86_64-linux-gnu/lib{a,l,t,ub}san.so*",
+      "usr/bin/*gprofng*", "usr/bin/gp-*", "usr/lib/x86_64-linux-gnu/gprofng/**", "usr/lib/x86_64-linux-gnu/libgprofng*",
+    ]
+  }
+
   # Debian's cross compiler, for platform arm64-seed on an amd64 machine. What it needs of the seed it brings along: the
   # same files.
   seed "arm64" {
