@@ -139,7 +139,7 @@ func newRoot() *cobra.Command {
 	a.flags(root.PersistentFlags())
 	for _, verb := range []func(*app) *cobra.Command{
 		buildVerb, cacheVerb, chrootVerb, diffVerb, doctorVerb, explainVerb, fetchVerb, fmtVerb, gcVerb, graphVerb, initVerb, logVerb, overrideVerb,
-		patchVerb, queryVerb, renderVerb, runActionVerb, seedVerb, shellVerb, verifyVerb, versionVerb, whyVerb,
+		patchVerb, queryVerb, renderVerb, runActionVerb, sbomVerb, seedVerb, shellVerb, verifyVerb, versionVerb, whyVerb,
 	} {
 		command := verb(a)
 		for _, c := range append(command.Commands(), command) {
