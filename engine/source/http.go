@@ -280,7 +280,7 @@ func (f *Fetcher) attempt(ctx context.Context, w file, from string, p *partial, 
 		return cache.Digest{}, stalled(ctx, err)
 	}
 	defer resp.Body.Close()
-	total := int64(-1)
+	began, total := have, int64(-1)
 	switch resp.StatusCode {
 	case http.StatusOK:
 		have, p.resumed, total = 0, false, resp.ContentLength
@@ -343,6 +343,11 @@ func (f *Fetcher) attempt(ctx context.Context, w file, from string, p *partial, 
 	}
 	if err := out.Close(); err != nil {
 		return cache.Digest{}, err
+	}
+	// An answer without a length ends with the connection, and a range may be shorter than what was asked for. Twice the
+	// same short answer is another file.
+	if whole := max(total, w.size); have < whole && have != began {
+		return cache.Digest{}, fmt.Errorf("broken off after %d of %d bytes", have, whole)
 	}
 	return f.finish(w, from, p, h, have)
 }

@@ -118,6 +118,17 @@ func TestDownload(t *testing.T) {
 			w.Header().Set("ETag", `"new"`)
 			whole(w, r)
 		}, 2, ""},
+		"short ranges": {func(w http.ResponseWriter, r *http.Request) {
+			first := 0
+			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &first)
+			if calls.Load() == 1 {
+				half(w)
+			}
+			last := min(first+1<<18, len(b)) - 1
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(b)))
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write(b[first : last+1])
+		}, 3, ""},
 		"server without ranges": {func(w http.ResponseWriter, r *http.Request) {
 			if calls.Load() == 1 {
 				half(w)
@@ -266,6 +277,44 @@ func TestLockedSize(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	noPartials(t, f)
+}
+
+// TestShortAnswer: an answer without a length that ends early is no wrong file, unless that is all there is.
+func TestShortAnswer(t *testing.T) {
+	b, d := content(1)
+	e := Entry{Origin: Upstream, Filename: "f", SHA256: d.Hex(), Size: d.Size}
+	var calls atomic.Int32
+	for name, c := range map[string]struct {
+		later []byte // what the second answer holds
+		want  string
+	}{
+		"broken off": {b, ""},
+		"all":        {b[:1000], "wrong sha256"},
+	} {
+		calls.Store(0)
+		u := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			answer := c.later
+			if calls.Add(1) == 1 {
+				answer = b[:1000]
+			}
+			fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\n\r\n%s", answer)
+		})
+		f := newFetcher(t)
+		err := f.Fetch(t.Context(), urlSpec(d, u), e)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: error %v, want %q", name, err, c.want)
+		}
+		if n := calls.Load(); n != 2 {
+			t.Errorf("%s: %d requests", name, n)
+		}
+		noPartials(t, f)
+	}
 }
 
 // TestPartialOfEarlierRun continues what a killed run left.
