@@ -134,6 +134,9 @@ func (f *Fetcher) getFrom(ctx context.Context, w file) (cache.Digest, error) {
 			if err == nil {
 				return d, nil
 			}
+			if cache.NoRoom(err) { // nor is there elsewhere
+				return cache.Digest{}, w.errorf("%w", err)
+			}
 			errors.As(err, &wrong)
 			notFound = notFound || isNotFound(err)
 			tried = append(tried, fmt.Sprintf("%s: %v", u, err))
@@ -148,6 +151,9 @@ func (f *Fetcher) getFrom(ctx context.Context, w file) (cache.Digest, error) {
 		}
 		if ctx.Err() != nil {
 			return cache.Digest{}, context.Cause(ctx)
+		}
+		if cache.NoRoom(err) {
+			return cache.Digest{}, w.errorf("%w", err)
 		}
 		if errors.As(err, &wrong) {
 			f.note(w.id, u, "wrong content, trying elsewhere")
@@ -209,6 +215,9 @@ func (f *Fetcher) fromMirrors(ctx context.Context, w file) (cache.Digest, bool, 
 			}
 			if ctx.Err() != nil {
 				return cache.Digest{}, false, context.Cause(ctx)
+			}
+			if cache.NoRoom(err) {
+				return cache.Digest{}, false, w.errorf("%w", err)
 			}
 			var wrong *ChecksumError
 			if errors.As(err, &wrong) {

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vfsb/cache"
 )
 
@@ -529,6 +531,45 @@ func TestDeadHost(t *testing.T) {
 	_, _, err = f.Resolve(t.Context(), urlSpec(other, closed.URL+"/g"))
 	if err == nil || !strings.Contains(err.Error(), "not tried again") {
 		t.Errorf("second: %v", err)
+	}
+}
+
+// fullStore is a store on a full disk.
+type fullStore struct{ Blobs }
+
+func (fullStore) AdoptFile(tmp string, _ cache.Digest) error {
+	return fmt.Errorf("adopt blob: %w", &os.PathError{Op: "write", Path: tmp, Err: unix.ENOSPC})
+}
+
+// TestFullDisk: no other address or origin is better, and no remedy speaks of mirrors.
+func TestFullDisk(t *testing.T) {
+	b, d := content(1)
+	mirror := t.TempDir()
+	if err := os.WriteFile(filepath.Join(mirror, d.Hex()), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u := serve(t, func(w http.ResponseWriter, r *http.Request) { w.Write(b) })
+	other := serve(t, func(w http.ResponseWriter, r *http.Request) { t.Error("another address was asked") })
+	for name, c := range map[string]struct {
+		urls, mirrors []string
+	}{
+		"address":        {[]string{u, other}, nil},
+		"mirror":         {[]string{other}, []string{strings.TrimSuffix(u, "/f-1.0.tar.gz")}},
+		"mirror, folder": {[]string{other}, []string{mirror}},
+	} {
+		f := newFetcher(t)
+		f.Store, f.Mirrors = fullStore{f.Store}, c.mirrors
+		spec := urlSpec(d, c.urls...)
+		spec.Debian = &Debian{Suite: "trixie", Source: "f"}
+		f.Notify = func(p Progress) {
+			if p.ID == "apt" {
+				t.Errorf("%s: Debian was asked", name)
+			}
+		}
+		_, _, err := f.Resolve(t.Context(), spec)
+		if !cache.NoRoom(err) || strings.Contains(err.Error(), "--mirror") || !strings.HasPrefix(err.Error(), "packages/f/package.hcl:4: source f/f: ") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -327,7 +327,7 @@ func (f *Fetcher) decide(ctx context.Context, s Spec) (Entry, error) {
 		return entry(d), nil
 	}
 	var sum *ChecksumError
-	if !debian || ctx.Err() != nil || errors.As(err, &sum) {
+	if !debian || ctx.Err() != nil || errors.As(err, &sum) || cache.NoRoom(err) {
 		return Entry{}, err
 	}
 	e, debErr := f.resolveDebian(ctx, s)
@@ -392,7 +392,7 @@ func (f *Fetcher) fetchEither(ctx context.Context, s Spec, e Entry) error {
 	}
 	err := first()
 	var sum *ChecksumError
-	if err == nil || !other || ctx.Err() != nil || errors.As(err, &sum) {
+	if err == nil || !other || ctx.Err() != nil || errors.As(err, &sum) || cache.NoRoom(err) {
 		return err
 	}
 	if again := second(); again != nil {
