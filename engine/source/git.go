@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -108,6 +109,10 @@ func (f *Fetcher) exportGit(ctx context.Context, s Spec, w file) (cache.Digest, 
 		}
 		return err
 	})
+	var sum *ChecksumError
+	if errors.As(err, &sum) {
+		return cache.Digest{}, err
+	}
 	if err != nil {
 		return cache.Digest{}, w.errorf("%w", err)
 	}
@@ -132,7 +137,8 @@ func (g gitRepo) command(ctx context.Context, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0")
+	// Where the configuration has safe.bareRepository=explicit, a bare repository must be named.
+	cmd.Env = append(cmd.Env, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_DIR="+g.dir)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd

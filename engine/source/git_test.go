@@ -82,7 +82,7 @@ func TestGit(t *testing.T) {
 
 	// The user's configuration says where the address leads, and sets what would change an archive's bytes.
 	config := filepath.Join(t.TempDir(), "gitconfig")
-	text := fmt.Sprintf("[url %q]\n\tinsteadOf = https://git.example.test/\n[core]\n\tautocrlf = true\n[tar]\n\tumask = 0777\n", filepath.Dir(repo)+"/")
+	text := fmt.Sprintf("[url %q]\n\tinsteadOf = https://git.example.test/\n[core]\n\tautocrlf = true\n[safe]\n\tbareRepository = explicit\n[tar]\n\tumask = 0777\n", filepath.Dir(repo)+"/")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestGit(t *testing.T) {
 		bad.SHA256 = sumA
 		err := other.Fetch(t.Context(), spec, bad)
 		var sum *ChecksumError
-		if !errors.As(err, &sum) || !strings.Contains(err.Error(), sumA) {
+		if !errors.As(err, &sum) || !strings.Contains(err.Error(), sumA) || strings.Count(err.Error(), "p.hcl:2") != 1 {
 			t.Errorf("error %v", err)
 		}
 		noPartials(t, other)
