@@ -30,32 +30,43 @@ func (s Spec) gitName() string {
 	return u
 }
 
+// gitTop is the name of the folder in a commit's tar. What the lock file records keeps its name, and with it its digest,
+// when the repository gets another address.
+func (s Spec) gitTop(e Entry) string {
+	if top, ok := strings.CutSuffix(e.Filename, ".tar"); ok && s.Filename == "" && strings.HasSuffix(top, "-"+s.Git.Commit) {
+		return top
+	}
+	return s.gitName() + "-" + s.Git.Commit
+}
+
 // resolveGit makes the lock entry of a commit; to learn its digest it fetches it.
 func (f *Fetcher) resolveGit(ctx context.Context, s Spec) (Entry, error) {
 	want := s.SHA256
-	if e, ok := f.Lock.Source(s.ID, s.accepts); want == "" && ok {
-		want = e.SHA256 // Update: a commit cannot change
+	old, ok := f.Lock.Source(s.ID, s.accepts)
+	if want == "" && ok {
+		want = old.SHA256 // Update: a commit cannot change
 	}
-	d, err := f.fetchGit(ctx, s, want)
+	top := s.gitTop(old)
+	d, err := f.fetchGit(ctx, s, top, want)
 	if err != nil {
 		return Entry{}, err
 	}
 	name := s.Filename
 	if name == "" {
-		name = s.gitName() + "-" + s.Git.Commit + ".tar"
+		name = top + ".tar"
 	}
 	return Entry{Origin: GitOrigin, Filename: name, SHA256: d.Hex(), Size: d.Size, Commit: s.Git.Commit}, nil
 }
 
-// fetchGit puts the tar of a commit into the store. want is its expected SHA-256, or "".
-func (f *Fetcher) fetchGit(ctx context.Context, s Spec, want string) (cache.Digest, error) {
-	w := file{id: s.ID, pos: s.Pos, what: "source " + s.ID, name: s.gitName() + "-" + s.Git.Commit + ".tar", sha256: want, size: -1}
+// fetchGit puts the tar of a commit, with the folder top, into the store. want is its expected SHA-256, or "".
+func (f *Fetcher) fetchGit(ctx context.Context, s Spec, top, want string) (cache.Digest, error) {
+	w := file{id: s.ID, pos: s.Pos, what: "source " + s.ID, name: top + ".tar", sha256: want, size: -1}
 	if want != "" {
 		if d, ok := f.Store.FindBlob(want); ok {
 			return d, nil
 		}
 	}
-	return f.flights.do(ctx, "git "+s.Git.URL+" "+s.Git.Commit+" "+want, func(ctx context.Context) (cache.Digest, error) {
+	return f.flights.do(ctx, "git "+s.Git.URL+" "+s.Git.Commit+" "+top+" "+want, func(ctx context.Context) (cache.Digest, error) {
 		unlock, err := f.Store.Lock(ctx, "git-"+s.Git.Commit)
 		if err != nil {
 			return cache.Digest{}, w.errorf("lock: %w", err)
@@ -73,14 +84,14 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec, want string) (cache.Dige
 			return cache.Digest{}, w.errorf("%w (--offline)", ErrOffline)
 		}
 		f.note(s.ID, s.Git.URL, "git fetch "+s.Git.Commit)
-		return f.exportGit(ctx, s, w)
+		return f.exportGit(ctx, s, top, w)
 	})
 }
 
 // exportGit fetches a commit into a temporary repository and puts its tree into the store as a tar. The tar is made here
 // of the raw objects: git archive's bytes depend on its version, on tar.umask, on line-end settings, on filters and on
 // attributes.
-func (f *Fetcher) exportGit(ctx context.Context, s Spec, w file) (cache.Digest, error) {
+func (f *Fetcher) exportGit(ctx context.Context, s Spec, top string, w file) (cache.Digest, error) {
 	dir, release, err := f.Store.NewRun("git")
 	if err != nil {
 		return cache.Digest{}, w.errorf("%w", err)
@@ -103,7 +114,7 @@ func (f *Fetcher) exportGit(ctx context.Context, s Spec, w file) (cache.Digest, 
 		if err != nil {
 			return err
 		}
-		err = writeTar(out, s.gitName()+"-"+s.Git.Commit, members, blobs.write)
+		err = writeTar(out, top, members, blobs.write)
 		if closeErr := blobs.close(); err == nil {
 			err = closeErr
 		}

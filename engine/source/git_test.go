@@ -115,6 +115,24 @@ func TestGit(t *testing.T) {
 		}
 		storeHas(t, other, readBlob(t, f, d))
 	})
+	t.Run("moved", func(t *testing.T) {
+		if err := os.Symlink("tool", filepath.Join(filepath.Dir(repo), "renamed")); err != nil {
+			t.Fatal(err)
+		}
+		moved := spec
+		moved.Git = &Git{URL: "https://git.example.test/renamed", Commit: first}
+		for _, update := range []bool{false, true} {
+			other := newFetcher(t)
+			other.Lock.SetSource(spec.ID, e)
+			other.Update = update
+			if got, _, err := other.Resolve(t.Context(), moved); err != nil || got != e {
+				t.Errorf("%+v %v", got, err)
+			}
+			if err := other.Fetch(t.Context(), moved, e); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	t.Run("other bytes than recorded", func(t *testing.T) {
 		other, bad := newFetcher(t), e
 		bad.SHA256 = sumA

@@ -367,7 +367,7 @@ func (f *Fetcher) Fetch(ctx context.Context, s Spec, e Entry) error {
 		if f.pull(ctx, d) {
 			return nil
 		}
-		_, err := f.fetchGit(ctx, s, d.Hex())
+		_, err := f.fetchGit(ctx, s, s.gitTop(e), d.Hex())
 		return err
 	case DebianOrigin, Upstream:
 		return f.fetchEither(ctx, s, e)
