@@ -46,7 +46,8 @@ func (r *run) do(ctx context.Context) error {
 
 // perform runs the action; its output lies in dir/out.
 func (r *run) perform(ctx context.Context) error {
-	if err := os.Mkdir(filepath.Join(r.dir, "out"), 0o755); err != nil {
+	out := filepath.Join(r.dir, "out")
+	if err := errors.Join(os.Mkdir(out, 0o755), os.Chmod(out, 0o755)); err != nil { // whatever the umask
 		return err
 	}
 	if r.action.Builtin != "" {

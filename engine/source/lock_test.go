@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -82,6 +83,64 @@ func TestLockRoundTrip(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*tmp*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// TestSaveAtOnce: who saves keeps what others have saved since it read the file.
+func TestSaveAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "below", "lock.json")
+	entry := Entry{Origin: Upstream, Filename: "f", SHA256: sumA, Size: 1}
+	other := Entry{Origin: Upstream, Filename: "f", SHA256: sumB, Size: 1}
+	var locks []*Lock
+	for range 8 {
+		l, err := OpenLock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		locks = append(locks, l)
+	}
+	var all sync.WaitGroup
+	for i, l := range locks {
+		all.Go(func() {
+			l.SetSource(fmt.Sprint("s", i), entry)
+			l.SetSeed(fmt.Sprint("seed", i), sumA, []Deb{{Package: "make", Path: "make.deb", SHA256: sumA}})
+			if err := l.Save(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	locks[0].SetSource("s1", other) // the newest says how it is
+	if err := locks[0].Save(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := OpenLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range locks {
+		want := entry
+		if i == 1 {
+			want = other
+		}
+		if e, ok := l.Source(fmt.Sprint("s", i), func(Entry) bool { return true }); !ok || e != want {
+			t.Errorf("s%d: %+v, %v", i, e, ok)
+		}
+		if _, ok := l.Seed(fmt.Sprint("seed", i), sumA); !ok {
+			t.Errorf("seed%d is lost", i)
+		}
+	}
+	// A file that cannot be read any more is not written over.
+	broken := []byte("{\n<<<<<<< HEAD\n")
+	if err := os.WriteFile(path, broken, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.SetSource("s0", other)
+	if err := l.Save(); err == nil || !strings.HasPrefix(err.Error(), path+":2: ") {
+		t.Errorf("a broken file: %v", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != string(broken) {
+		t.Errorf("the file was written: %q %v", b, err)
 	}
 }
 
