@@ -444,19 +444,31 @@ func (r *aptRoot) run(ctx context.Context, args ...string) ([]byte, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		var lines []string
-		for line := range strings.Lines(errs.String()) {
-			line = strings.TrimSpace(line)
-			if strings.HasPrefix(line, "E: ") || strings.HasPrefix(line, "Err:") {
-				lines = append(lines, line[3:])
-			}
-		}
-		if len(lines) == 0 {
-			lines = []string{strings.TrimSpace(errs.String()), err.Error()}
-		}
-		return nil, fmt.Errorf("apt-get %s: %s", args[0], strings.Join(lines, "; "))
+		return nil, fmt.Errorf("apt-get %s: %w", args[0], aptError(out.String(), errs.String(), err))
 	}
 	return out.Bytes(), nil
+}
+
+// maxAptLines bounds what is shown of apt's reasons.
+const maxAptLines = 20
+
+// aptError is what apt printed about its failure: its error lines, then the indented ones, which give the reasons
+// (dependencies that nothing meets, the packages that provide a virtual one).
+func aptError(out, errs string, err error) error {
+	var lines, reasons []string
+	for line := range strings.Lines(errs + "\n" + out) {
+		text := strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(text, "E: "), strings.HasPrefix(text, "Err:"):
+			lines = append(lines, text[3:])
+		case text != "" && line[0] == ' ' && len(reasons) < maxAptLines:
+			reasons = append(reasons, "\n  "+text)
+		}
+	}
+	if len(lines) == 0 {
+		lines = []string{strings.TrimSpace(errs), err.Error()}
+	}
+	return errors.New(strings.Join(lines, "; ") + strings.Join(reasons, ""))
 }
 
 // fresh is how long an index is used before it is fetched again. What is not found in it makes it stale at once.

@@ -366,6 +366,28 @@ func TestAptSeed(t *testing.T) {
 	})
 }
 
+// TestAptReasons: apt's error lines do not say which package is at fault.
+func TestAptReasons(t *testing.T) {
+	r := newRepository(t)
+	packages := r.deb("broken", "pool/main/b/b.deb", "nosuchlib (>= 2)")
+	for _, pkg := range []string{"gawk", "mawk"} {
+		packages += strings.Replace(r.deb(pkg, "pool/main/a/"+pkg+".deb", ""), "Depends:", "Provides: awk", 1)
+	}
+	r.publish("bookworm", "", packages)
+	f := newFetcher(t)
+	for pkg, want := range map[string]string{"broken": "nosuchlib", "awk": "\n  mawk "} {
+		_, err := f.ResolveApt(t.Context(), AptSeed{ID: "base", Pos: "seed.hcl:3", Suite: "bookworm", Packages: []string{pkg}})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", pkg, err, want)
+		}
+	}
+	// apt 3 puts its reasons below its error line.
+	got := aptError("Reading package lists...\n", "E: Unable to satisfy dependencies. Reached two conflicting assignments:\n   1. a\n   2. b\n", errors.New("exit"))
+	if want := "Unable to satisfy dependencies. Reached two conflicting assignments:\n  1. a\n  2. b"; got.Error() != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // TestArchiveChoice: among the machine's repositories the one that looks like the suite's archive is taken.
 func TestArchiveChoice(t *testing.T) {
 	m := &machine{release: "bookworm"}
