@@ -146,7 +146,7 @@ func parseSourcesList(b []byte) []stanza {
 	var list []stanza
 	for line := range strings.Lines(string(b)) {
 		line, _, _ = strings.Cut(line, "#")
-		kind, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		kind, rest, _ := strings.Cut(strings.TrimSpace(strings.ReplaceAll(line, "\t", " ")), " ")
 		if kind != "deb" && kind != "deb-src" {
 			continue
 		}

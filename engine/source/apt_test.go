@@ -395,7 +395,7 @@ func TestArchiveChoice(t *testing.T) {
 deb [arch=amd64 signed-by=/usr/share/keyrings/vendor.gpg] https://vendor.test/linux bookworm main
 deb http://mirror.test/debian-security/ bookworm-security main contrib # trailing
 deb-src http://broken
-deb http://list.test/debian bookworm main
+deb	http://list.test/debian	bookworm main
 `)), parseSourcesStanzas([]byte(`Types: deb
 URIs: http://deb.test/debian/ http://deb2.test/debian
 Suites: bookworm bookworm-updates
