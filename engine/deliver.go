@@ -108,10 +108,12 @@ func (x *execution) writeArtifact(id int32, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	dir := x.Store.LayerDir(layer)
-	return artifact.WriteTarZst(w, index, func(e *cache.Entry) (io.ReadCloser, error) {
-		return os.Open(filepath.Join(dir, e.Path))
-	})
+	part := artifact.Part{Label: x.graph.Nodes[id].Label, Index: index, Dir: x.Store.LayerDir(layer)}
+	tree, err := artifact.Merge([]artifact.Part{part}, nil)
+	if err != nil {
+		return err
+	}
+	return artifact.WriteTarZst(w, tree.Index(), tree.Open) // whose bytes are checked
 }
 
 // deliverFile writes the artifact to a temporary file in the output folder and renames it.

@@ -291,6 +291,11 @@ func (r *run) commit() (cache.Layer, error) {
 	if err != nil {
 		return cache.Layer{}, &outputError{r.node.Label, err}
 	}
+	if r.tree != nil {
+		if err := r.tree.Check(index); err != nil {
+			return cache.Layer{}, err
+		}
+	}
 	return r.Store.CommitLayer(out, index, tar)
 }
 

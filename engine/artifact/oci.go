@@ -356,6 +356,9 @@ func archiveFile(t *tar.Writer, dir, name string) error {
 	if err := t.WriteHeader(h); err != nil {
 		return err
 	}
-	_, err = io.Copy(t, f)
+	packed := &counter{w: t, hash: sha256.New()}
+	if _, err = io.Copy(packed, f); err == nil && isHash(filepath.Base(name)) && packed.hex() != filepath.Base(name) {
+		err = fmt.Errorf("%s does not have the digest that is its name; the store is damaged: remove %s", f.Name(), filepath.Dir(dir))
+	}
 	return err
 }

@@ -44,13 +44,32 @@ func (t *Tree) Open(e *cache.Entry) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &verifier{f: f, hash: sha256.New(), want: e}, nil
+	return &verifier{f: f, hash: sha256.New(), tree: t, want: e}, nil
+}
+
+// Check compares what Capture found in a folder of WriteTo, which does not read what it clones, with the tree: a damaged
+// store shall not go on into another layer.
+func (t *Tree) Check(captured *cache.Index) error {
+	for i := range captured.Entries {
+		e := &captured.Entries[i]
+		if j, ok := t.find(e.Path); ok && e.Kind == cache.File && t.index.Entries[j].Kind == cache.File && t.index.Entries[j].Hash != e.Hash {
+			return t.damaged(e.Path)
+		}
+	}
+	return nil
+}
+
+// damaged is the error for a file whose bytes are not those of the index.
+func (t *Tree) damaged(path string) error {
+	p, _ := t.Origin(path)
+	return fmt.Errorf("layer of %s: %s does not have the bytes that its index says; the store is damaged: remove %s", p.Label, printable(path), filepath.Dir(p.Dir))
 }
 
 // A verifier reads a file and compares its hash at the end.
 type verifier struct {
 	f    *os.File
 	hash hash.Hash
+	tree *Tree
 	want *cache.Entry
 }
 
@@ -58,7 +77,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	n, err := v.f.Read(p)
 	v.hash.Write(p[:n])
 	if err == io.EOF && [sha256.Size]byte(v.hash.Sum(nil)) != v.want.Hash {
-		err = fmt.Errorf("%s does not have the bytes that its index says; the store is damaged", v.f.Name())
+		err = v.tree.damaged(v.want.Path)
 	}
 	return n, err
 }
