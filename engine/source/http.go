@@ -53,12 +53,23 @@ func (f *Fetcher) client(kind clientKind) *http.Client {
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 8,
 		IdleConnTimeout:     30 * time.Second,
-	}}
+	}, CheckRedirect: f.redirect}
 	if f.clients == nil {
 		f.clients = map[clientKind]*http.Client{}
 	}
 	f.clients[kind] = c
 	return c
+}
+
+// redirect follows up to ten redirects, as net/http does by itself, but not to a host that is not tried again.
+func (f *Fetcher) redirect(r *http.Request, via []*http.Request) error {
+	if len(via) >= 10 {
+		return errors.New("stopped after 10 redirects")
+	}
+	if err := f.isDead(r.URL.Host); err != nil {
+		return &deadError{err}
+	}
+	return nil
 }
 
 // statusError is an answer other than success.
@@ -134,7 +145,8 @@ func (f *Fetcher) download(ctx context.Context, w file, from string) (cache.Dige
 			if p.size() == 0 {
 				p.remove()
 			}
-			if unreachable(err) {
+			var dead *deadError
+			if unreachable(err) && !errors.As(err, &dead) {
 				f.markDead(err, u.Host)
 			}
 			return cache.Digest{}, err
@@ -153,8 +165,9 @@ func (f *Fetcher) retry(err error, quick bool, failures, attempts int, t timing)
 	var status *statusError
 	var cert *tls.CertificateVerificationError
 	var dns *net.DNSError
+	var dead *deadError
 	switch {
-	case failures >= attempts:
+	case failures >= attempts, errors.As(err, &dead):
 		return 0, false
 	case errors.As(err, &status) && !status.transient(), errors.As(err, &cert):
 		return 0, false

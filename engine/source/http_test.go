@@ -534,6 +534,33 @@ func TestDeadHost(t *testing.T) {
 	}
 }
 
+// TestDeadRedirect: nor is it where a redirect leads to it.
+func TestDeadRedirect(t *testing.T) {
+	_, d := content(1)
+	_, other := content(2)
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	var calls atomic.Int32
+	u := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		http.Redirect(w, r, closed.URL+r.URL.Path, http.StatusFound)
+	})
+	f := newFetcher(t)
+	for i, d := range []cache.Digest{d, other} {
+		before := calls.Load()
+		_, _, err := f.Resolve(t.Context(), urlSpec(d, u))
+		if err == nil || strings.Contains(err.Error(), "not tried again") != (i == 1) {
+			t.Errorf("%d: %v", i, err)
+		}
+		if n := calls.Load() - before; i == 1 && n != 1 {
+			t.Errorf("%d requests for a file of a dead host", n)
+		}
+	}
+	if f.isDead(strings.TrimPrefix(strings.TrimSuffix(u, "/f-1.0.tar.gz"), "http://")) != nil {
+		t.Error("the host that redirects counts as dead")
+	}
+}
+
 // fullStore is a store on a full disk.
 type fullStore struct{ Blobs }
 
