@@ -39,9 +39,9 @@ func (a *app) flags(f *pflag.FlagSet) {
 	f.StringVar(&a.store, "store", "", "the store's `DIR` (default $VFSB_STORE, else ~/.cache/vfsb)")
 	f.StringArrayVar(&a.mirrors, "mirror", nil, "`DIR|URL` that is asked for sources first; may be repeated")
 	f.StringArrayVar(&a.caches, "cache", nil, "`URL` of a remote cache, instead of the configured ones; may be repeated; none: no cache")
-	f.StringVar(&a.cacheMode, "cache-mode", "", "read-only or read-write, whatever the configuration says (default read-only)")
-	f.StringVar(&a.origin, "origin", source.Auto, "where sources that are not locked yet come from: auto, upstream or debian")
-	f.StringVar(&a.color, "color", "auto", "colors: auto, always or never (NO_COLOR is honoured)")
+	choose(f, &a.cacheMode, "cache-mode", "", "read-only or read-write, whatever the configuration says (default read-only)", load.CacheRead, load.CacheWrite)
+	choose(f, &a.origin, "origin", source.Auto, "where sources that are not locked yet come from: auto, upstream or debian", source.Auto, source.Upstream, source.DebianOrigin)
+	choose(f, &a.color, "color", "auto", "colors: auto, always or never (NO_COLOR is honoured)", "auto", "always", "never")
 	f.BoolVar(&a.offline, "offline", false, "use no network")
 	f.CountVarP(&a.verbose, "verbose", "v", "say more")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but errors and results")
@@ -170,11 +170,6 @@ func (a *app) openStore() (*cache.Store, error) {
 
 // open loads the workspace.
 func (a *app) open(store *cache.Store) (*engine.Engine, error) {
-	switch a.origin {
-	case source.Auto, source.Upstream, source.DebianOrigin:
-	default:
-		return nil, usageError{fmt.Errorf("--origin is auto, upstream or debian, not %q", a.origin)}
-	}
 	ws, err := a.workspace(store)
 	if err != nil {
 		return nil, err

@@ -28,10 +28,7 @@ func buildVerb(app *app) *cobra.Command {
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: app.completeLabels,
 		RunE: func(cmd *cobra.Command, labels []string) error {
-			var err error
-			if b.Pull, err = parsePull(pull); err != nil {
-				return err
-			}
+			b.Pull = engine.PullPolicy(pull)
 			b.KeepFailed = !noKeep
 			return app.withStore(func(store *cache.Store) error { return b.run(cmd.Context(), store, labels) })
 		},
@@ -43,14 +40,14 @@ func buildVerb(app *app) *cobra.Command {
 	f.BoolVar(&b.Force, "force", false, "build the named nodes even if their results are known")
 	f.BoolVar(&noKeep, "no-keep-failed", false, "do not keep a failed node's folder for vfsb shell --failed")
 	f.DurationVar(&b.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
-	f.StringVar(&pull, "pull", string(engine.PullNeeded), "layers from remote caches: all, needed (what runs needs, and what is asked for) or none (what runs needs)")
+	choose(f, &pull, "pull", string(engine.PullNeeded), "layers from remote caches: all, needed (what runs needs, and what is asked for) or none (what runs needs)", string(engine.PullAll), string(engine.PullNeeded), string(engine.PullNone))
 	f.StringVar(&b.exec, "exec", "", "`URL` of a cluster that executes nodes, instead of the configured one; none: this machine does")
 	f.IntVar(&b.execJobs, "exec-jobs", 0, "nodes at once on the cluster (default 16)")
 	f.BoolVar(&b.execMixed, "exec-mixed", false, "run nodes on this machine, too, while the cluster has no place for them")
 	f.StringVar(&b.Out, "out", "", "`DIR` for artifacts (default: out in the workspace)")
 	f.StringVar(&b.trace, "trace", "", "write what ran when to `FILE`, for ui.perfetto.dev or about:tracing")
 	f.BoolVar(&b.asJSON, "json", false, "print an event a line on standard output")
-	f.StringVar(&b.progress, "progress", "auto", progressUsage)
+	chooseProgress(f, &b.progress)
 	return cmd
 }
 
@@ -96,9 +93,6 @@ func (b *buildCommand) elsewhere(e *engine.Engine) error {
 			c = &load.Cluster{Cache: e.Workspace.Cache(b.exec)}
 		}
 	}
-	if b.execJobs < 0 {
-		return usageError{fmt.Errorf("--exec-jobs is how many nodes run at once, not %d", b.execJobs)}
-	}
 	if c == nil || b.app.offline {
 		return nil
 	}
@@ -135,10 +129,7 @@ func (b *buildCommand) with(ctx context.Context, e *engine.Engine, labels []stri
 		record, save = t.event, t.save
 	}
 	forecast := newForecast(g, e.Store.Durations(), max(b.Jobs, b.Elsewhere.Jobs))
-	show, err := b.app.show(ctx, b.asJSON, b.progress, g, forecast)
-	if err != nil {
-		return err
-	}
+	show := b.app.show(ctx, b.asJSON, b.progress, g, forecast)
 	b.Notify = func(ev engine.Event) { show.event(ev); record(ev) }
 	summary, err := e.Build(ctx, g, b.Options)
 	show.close()
@@ -158,10 +149,7 @@ func (b *buildCommand) with(ctx context.Context, e *engine.Engine, labels []stri
 
 // recall is all of it, if an earlier build tells that there is nothing to do.
 func (b *buildCommand) recall(ctx context.Context) (done bool, err error) {
-	show, err := b.app.show(ctx, b.asJSON, b.progress, &engine.Graph{}, nil)
-	if err != nil {
-		return false, err
-	}
+	show := b.app.show(ctx, b.asJSON, b.progress, &engine.Graph{}, nil)
 	b.Notify = show.event
 	summary, err := b.Past.Recall(b.Options)
 	show.close()

@@ -241,20 +241,8 @@ func cacheKeygen(*cobra.Command, []string) error {
 	return nil
 }
 
-// parsePull reads the flag --pull.
-func parsePull(s string) (engine.PullPolicy, error) {
-	p := engine.PullPolicy(s)
-	if !slices.Contains([]engine.PullPolicy{engine.PullAll, engine.PullNeeded, engine.PullNone}, p) {
-		return "", usageError{fmt.Errorf("--pull is all, needed or none, not %q", s)}
-	}
-	return p, nil
-}
-
 // openCaches opens the remote caches that the flags, the user's configuration and the workspace name.
 func (a *app) openCaches(e *engine.Engine) error {
-	if a.cacheMode != "" && a.cacheMode != load.CacheRead && a.cacheMode != load.CacheWrite {
-		return usageError{fmt.Errorf("--cache-mode is %s or %s, not %q", load.CacheRead, load.CacheWrite, a.cacheMode)}
-	}
 	if dir, err := os.UserConfigDir(); err == nil { // without a home there is no user's configuration
 		if err := a.diagnose(e.Workspace, e.Workspace.LoadUser(dir)); err != nil {
 			return err

@@ -338,10 +338,7 @@ func (c *chroot) emulator(ctx context.Context, store *cache.Store, arch string) 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeCaches(e)) }()
-	show, err := a.display(ctx, "auto", &engine.Graph{}, nil)
-	if err != nil {
-		return nil, err
-	}
+	show := a.display(ctx, "auto", &engine.Graph{}, nil)
 	defer show.close()
 	return e.EmulatorOf(ctx, arch, engine.Options{Notify: show.event})
 }

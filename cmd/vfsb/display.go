@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"time"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"vfsb/engine"
@@ -20,11 +20,14 @@ type display struct {
 	close func()
 }
 
-const progressUsage = "auto, tty, plain or none"
+// chooseProgress gives f the flag that says how a build is shown.
+func chooseProgress(f *pflag.FlagSet, progress *string) {
+	choose(f, progress, "progress", "auto", "auto, tty, plain or none", "auto", "tty", "plain", "none")
+}
 
 // display chooses how the events of g are shown. Until it is closed it says when ctx is cancelled. Without a forecast f
 // it says nothing of the time that is left.
-func (a *app) display(ctx context.Context, progress string, g *engine.Graph, f *forecast) (*display, error) {
+func (a *app) display(ctx context.Context, progress string, g *engine.Graph, f *forecast) *display {
 	if progress == "auto" {
 		progress = "plain"
 		if term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb" {
@@ -35,21 +38,18 @@ func (a *app) display(ctx context.Context, progress string, g *engine.Graph, f *
 		}
 	}
 	l := &lines{out: os.Stderr, verbose: a.verbose, quiet: a.quiet || progress == "none", paint: painter(a.colors(os.Stderr)), forecast: f, now: time.Now}
-	switch progress {
-	case "none", "plain":
-		return (&display{event: l.event, note: l.note, close: func() {}}).watch(ctx), nil
-	case "tty":
-		r := newRegion(os.Stderr, l, shortNames(g), func() (int, int, error) { return term.GetSize(int(os.Stderr.Fd())) })
-		go r.loop()
-		return (&display{event: r.event, note: r.note, close: r.close}).watch(ctx), nil
+	if progress != "tty" {
+		return (&display{event: l.event, note: l.note, close: func() {}}).watch(ctx)
 	}
-	return nil, usageError{fmt.Errorf("--progress is %s, not %q", progressUsage, progress)}
+	r := newRegion(os.Stderr, l, shortNames(g), func() (int, int, error) { return term.GetSize(int(os.Stderr.Fd())) })
+	go r.loop()
+	return (&display{event: r.event, note: r.note, close: r.close}).watch(ctx)
 }
 
 // show is the display, or what --json asks for in its place.
-func (a *app) show(ctx context.Context, asJSON bool, progress string, g *engine.Graph, f *forecast) (*display, error) {
+func (a *app) show(ctx context.Context, asJSON bool, progress string, g *engine.Graph, f *forecast) *display {
 	if asJSON {
-		return jsonDisplay(ctx), nil
+		return jsonDisplay(ctx)
 	}
 	return a.display(ctx, progress, g, f)
 }

@@ -23,10 +23,7 @@ func fetchVerb(app *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				show, err := app.display(cmd.Context(), progress, g, nil)
-				if err != nil {
-					return err
-				}
+				show := app.display(cmd.Context(), progress, g, nil)
 				e.Fetcher.Update = update
 				n, err := e.Fetch(cmd.Context(), g, show.event)
 				show.close()
@@ -38,6 +35,6 @@ func fetchVerb(app *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&update, "update", false, "decide again where each source comes from, and lock that")
-	cmd.Flags().StringVar(&progress, "progress", "auto", progressUsage)
+	chooseProgress(cmd.Flags(), &progress)
 	return cmd
 }

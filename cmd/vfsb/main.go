@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -133,30 +132,25 @@ func newRoot() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see vfsb help %s", err, cmd.Name())}
-	})
+	root.SetFlagErrorFunc(flagError)
 	a.flags(root.PersistentFlags())
 	for _, verb := range []func(*app) *cobra.Command{
 		buildVerb, cacheVerb, chrootVerb, diffVerb, doctorVerb, explainVerb, fetchVerb, fmtVerb, gcVerb, graphVerb, initVerb, logVerb, overrideVerb,
 		patchVerb, queryVerb, renderVerb, runActionVerb, sbomVerb, seedVerb, shellVerb, verifyVerb, versionVerb, whyVerb,
 	} {
-		command := verb(a)
-		for _, c := range append(command.Commands(), command) {
-			checkArgs(c)
-		}
-		root.AddCommand(command)
+		root.AddCommand(verb(a))
 	}
-	return root
-}
-
-// checkArgs makes wrong arguments of a verb a usage error.
-func checkArgs(c *cobra.Command) {
-	args := c.Args
-	c.Args = func(cmd *cobra.Command, list []string) error {
-		if err := args(cmd, list); err != nil {
-			return usageError{fmt.Errorf("%w; see vfsb help %s", err, strings.TrimPrefix(cmd.CommandPath(), "vfsb "))}
+	checkUsage(root)
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	show := help.Run
+	help.Run = nil
+	help.RunE = func(cmd *cobra.Command, args []string) error {
+		if c, rest, err := root.Find(args); err == nil && c.HasSubCommands() && len(rest) > 0 {
+			return noCommand(c, rest[0])
 		}
+		show(cmd, args)
 		return nil
 	}
+	return root
 }

@@ -71,7 +71,7 @@ further patches, until --abandon removes it.`,
 	f.BoolVar(&finish, "finish", false, "make a patch of what was edited")
 	f.StringVar(&p.name, "name", "", "with --finish: the patch's `NAME` (default: changes)")
 	f.BoolVar(&abandon, "abandon", false, "remove the folder, with what was edited in it")
-	f.StringVar(&p.progress, "progress", "auto", progressUsage)
+	chooseProgress(f, &p.progress)
 	cmd.MarkFlagsMutuallyExclusive("finish", "abandon")
 	return cmd
 }
@@ -140,10 +140,7 @@ func (p *patcher) check() error {
 }
 
 func (p *patcher) unpack(cmd *cobra.Command) (*engine.PatchedSource, func(), error) {
-	show, err := p.display(cmd.Context(), p.progress, p.graph, nil)
-	if err != nil {
-		return nil, nil, err
-	}
+	show := p.display(cmd.Context(), p.progress, p.graph, nil)
 	source, release, err := p.engine.UnpackSource(cmd.Context(), p.node, engine.Options{Notify: show.event})
 	show.close()
 	var diags hcl.Diagnostics

@@ -73,16 +73,13 @@ inside is thrown away, except with --failed.`,
 		},
 	}
 	cmd.Flags().BoolVar(&failed, "failed", false, "enter the kept folder of the node's failed run")
-	cmd.Flags().StringVar(&progress, "progress", "auto", progressUsage)
+	chooseProgress(cmd.Flags(), &progress)
 	return cmd
 }
 
 // enter builds what the node needs and returns its sandbox, which release removes.
 func (a *app) enter(ctx context.Context, e *engine.Engine, g *engine.Graph, id int32, progress string) (spec sandbox.Spec, release func(), err error) {
-	show, err := a.display(ctx, progress, g, nil)
-	if err != nil {
-		return spec, nil, err
-	}
+	show := a.display(ctx, progress, g, nil)
 	defer show.close()
 	return e.Enter(ctx, g, id, engine.Options{Notify: show.event})
 }

@@ -58,10 +58,7 @@ Exits with 0 if all came out the same, 3 if something differs, 1 if something fa
 				if other != "" {
 					return app.verifySeed(cmd.Context(), e, g, other, o, asJSON, progress)
 				}
-				show, err := app.show(cmd.Context(), asJSON, progress, g, nil)
-				if err != nil {
-					return err
-				}
+				show := app.show(cmd.Context(), asJSON, progress, g, nil)
 				o.Notify = show.event
 				summary, err := e.Verify(cmd.Context(), g, s, o)
 				show.close()
@@ -85,7 +82,7 @@ Exits with 0 if all came out the same, 3 if something differs, 1 if something fa
 	f.BoolVar(&stop, "fail-fast", false, "stop at the first node that differs or fails")
 	f.DurationVar(&o.Timeout, "timeout", 0, "wall time for a node that declares none, such as 2h")
 	f.BoolVar(&asJSON, "json", false, "print an event a line on standard output")
-	f.StringVar(&progress, "progress", "auto", progressUsage)
+	chooseProgress(f, &progress)
 	return cmd
 }
 
@@ -119,10 +116,7 @@ func (a *app) verifySeed(ctx context.Context, e *engine.Engine, g *engine.Graph,
 	if err := a.diagnose(e.Workspace, diags); err != nil {
 		return err
 	}
-	show, err := a.show(ctx, asJSON, progress, other, newForecast(other, e.Store.Durations(), o.Jobs))
-	if err != nil {
-		return err
-	}
+	show := a.show(ctx, asJSON, progress, other, newForecast(other, e.Store.Durations(), o.Jobs))
 	o.Notify = show.event
 	summary, list, err := e.VerifySeed(ctx, g, other, o)
 	show.close()

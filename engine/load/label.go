@@ -124,8 +124,8 @@ func isName(s string) bool {
 	return true
 }
 
-// suggest returns `; did you mean "x"?` for the candidate nearest to got, or "".
-func suggest(got string, candidates []string) string {
+// Suggest returns `; did you mean "x"?` for the candidate nearest to got, or "".
+func Suggest(got string, candidates []string) string {
 	best, bestDistance := "", 3
 	for _, c := range candidates {
 		if d := distance(got, c); d < bestDistance && d < len(got) {

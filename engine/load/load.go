@@ -396,7 +396,7 @@ func (l *loader) pkg(f Folder, dir string, b *hcl.Block) *Package {
 	native := b.Body.(*hclsyntax.Body)
 	for _, block := range native.Blocks {
 		if block.Type != "source" && !slices.Contains(kinds, block.Type) {
-			l.errorf(block.DefRange(), "unknown rule kind %q%s; kinds are %s", block.Type, strings.Replace(suggest(block.Type, kinds), ";", ",", 1), strings.Join(sorted(kinds), ", "))
+			l.errorf(block.DefRange(), "unknown rule kind %q%s; kinds are %s", block.Type, strings.Replace(Suggest(block.Type, kinds), ";", ",", 1), strings.Join(sorted(kinds), ", "))
 		}
 	}
 	attributesOnly := &hclsyntax.Body{Attributes: native.Attributes, SrcRange: native.SrcRange, EndRange: native.EndRange}
@@ -521,7 +521,7 @@ func (l *loader) debian(a *Attrs) *DebianSource {
 	for name, value := range a.StringMap("debian") {
 		field := fields[name]
 		if field == nil {
-			a.Errorf("debian", "debian has no attribute %q%s; attributes are suite, source, file and sha256", name, strings.Replace(suggest(name, keys(fields)), ";", ",", 1))
+			a.Errorf("debian", "debian has no attribute %q%s; attributes are suite, source, file and sha256", name, strings.Replace(Suggest(name, keys(fields)), ";", ",", 1))
 			continue
 		}
 		*field = value

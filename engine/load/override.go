@@ -38,7 +38,7 @@ func (ws *Workspace) Override(path string) (Override, error) {
 	matches := func(pattern string) bool { ok, _ := filepath.Match(pattern, path); return ok }
 	o, ok := ws.imported(path)
 	if !ok || !slices.ContainsFunc(overridable, matches) {
-		return o, fmt.Errorf("no imported folder has %s%s", path, suggest(filepath.Base(path), keys(ws.Packages)))
+		return o, fmt.Errorf("no imported folder has %s%s", path, Suggest(filepath.Base(path), keys(ws.Packages)))
 	}
 	own := filepath.Join(ws.Root, path)
 	if names, err := filepath.Glob(filepath.Join(own, "patches", "*.patch")); err == nil && len(names) > 0 && !isFile(filepath.Join(own, "package.hcl")) {

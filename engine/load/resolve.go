@@ -90,7 +90,7 @@ func (r *Resolver) Resolve(l Label, base string) (Config, error) {
 func (r *Resolver) resolve(l Label, base string) (Config, error) {
 	pkg := r.ws.Packages[l.Package]
 	if pkg == nil {
-		return Config{}, fmt.Errorf("no package %q%s", l.Package, orAdd(suggest(l.Package, keys(r.ws.Packages)), "; add packages/"+l.Package+"/package.hcl"))
+		return Config{}, fmt.Errorf("no package %q%s", l.Package, orAdd(Suggest(l.Package, keys(r.ws.Packages)), "; add packages/"+l.Package+"/package.hcl"))
 	}
 	var target *Target
 	var names []string
@@ -108,7 +108,7 @@ func (r *Resolver) resolve(l Label, base string) (Config, error) {
 		if l.Target == "" {
 			return Config{}, fmt.Errorf("package %q has no default target; it has %s", l.Package, strings.Join(list, ", "))
 		}
-		return Config{}, fmt.Errorf("package %q has no target %q%s", l.Package, l.Target, orAdd(suggest(l.Target, names), "; it has "+strings.Join(list, ", ")))
+		return Config{}, fmt.Errorf("package %q has no target %q%s", l.Package, l.Target, orAdd(Suggest(l.Target, names), "; it has "+strings.Join(list, ", ")))
 	}
 	platform, err := r.platform(pkg, l.Platform, base)
 	if err != nil {
@@ -176,7 +176,7 @@ func (r *Resolver) stage(profile *Profile, p *Platform, name string) (*Stage, er
 	if base := a.String("extends"); base != "" {
 		// Only what stands above it: so no stage extends itself.
 		if above := profile.StageNames[:slices.Index(profile.StageNames, name)]; !slices.Contains(above, base) {
-			a.Errorf("extends", "stage %q extends %q, which is not declared above it%s", name, base, orAdd(suggest(base, above), "; move it down, or that one up"))
+			a.Errorf("extends", "stage %q extends %q, which is not declared above it%s", name, base, orAdd(Suggest(base, above), "; move it down, or that one up"))
 		} else if extended, err := r.stage(profile, p, base); err != nil {
 			return nil, err
 		} else {
@@ -252,7 +252,7 @@ func (r *Resolver) platform(pkg *Package, name, base string) (*Platform, error) 
 		if given == "" {
 			return nil, fmt.Errorf("package %q needs a platform here; write //%s:%s (platforms: %s)", pkg.Name, pkg.Name, first(usable), strings.Join(usable, ", "))
 		}
-		return nil, fmt.Errorf("package %q has no platform %q%s", pkg.Name, given, orAdd(suggest(given, usable), "; platforms are "+strings.Join(usable, ", ")))
+		return nil, fmt.Errorf("package %q has no platform %q%s", pkg.Name, given, orAdd(Suggest(given, usable), "; platforms are "+strings.Join(usable, ", ")))
 	}
 	if !builds(pkg, found.Profile) {
 		return nil, fmt.Errorf("package %q is not built in profile %q; its profiles are %s", pkg.Name, found.Profile, strings.Join(pkg.Profiles, ", "))

@@ -123,7 +123,7 @@ func (l *loader) importFolder(a *Attrs, name string, shipped Carried) {
 		f.Dir = filepath.Join(l.ws.Root, name)
 	default:
 		a.Errorf("import", "unknown import %q%s; imports are %q and folders, which begin with ./, ../ or /",
-			name, strings.Replace(suggest(name, []string{Shipped}), ";", ",", 1), Shipped)
+			name, strings.Replace(Suggest(name, []string{Shipped}), ";", ",", 1), Shipped)
 		return
 	}
 	if !isDir(f.Dir) {
@@ -219,7 +219,7 @@ func (l *loader) addPatches() {
 			p := l.ws.Packages[name]
 			if p == nil {
 				l.errorf(f.at, "patches for the package %q, which nothing declares%s", name,
-					orAdd(suggest(name, keys(l.ws.Packages)), "; write packages/"+name+"/package.hcl, or import a folder that has it"))
+					orAdd(Suggest(name, keys(l.ws.Packages)), "; write packages/"+name+"/package.hcl, or import a folder that has it"))
 				continue
 			}
 			for _, patch := range f.names {
