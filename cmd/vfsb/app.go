@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
@@ -235,7 +236,7 @@ func (a *app) one(e *engine.Engine, label string) (*engine.Graph, int32, error) 
 	return g, g.Roots[0], nil
 }
 
-// completeLabels completes labels of the workspace's targets.
+// completeLabels completes labels of the workspace's targets, and after a colon their platforms.
 func (a *app) completeLabels(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	store, err := a.openStore()
 	if err != nil {
@@ -246,11 +247,23 @@ func (a *app) completeLabels(cmd *cobra.Command, args []string, prefix string) (
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	label, _, colon := strings.Cut(prefix, ":")
+	name, _, _ := strings.Cut(label, "@")
 	var list []string
 	for _, p := range ws.Packages {
 		for _, t := range p.Targets {
-			list = append(list, t.Label().String())
+			switch l := t.Label().String(); {
+			case !colon:
+				list = append(list, l)
+			case l == name:
+				for _, platform := range ws.PlatformsOf(p) {
+					list = append(list, label+":"+platform)
+				}
+			}
 		}
 	}
-	return list, cobra.ShellCompDirectiveNoFileComp
+	if colon {
+		return list, cobra.ShellCompDirectiveNoFileComp
+	}
+	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace // a colon may follow
 }

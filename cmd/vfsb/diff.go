@@ -34,8 +34,13 @@ differ, 2 in case of trouble.`,
 		Example: `  vfsb diff //bash:amd64-musl~1 //bash:amd64-musl
   vfsb diff -p 0a834fedcb5a 2496d38feb39
   vfsb diff out/alkaline-amd64.tar.zst other.tar.xz`,
-		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: app.completeLabels,
+		Args: cobra.ExactArgs(2),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			if !strings.HasPrefix(prefix, "//") {
+				return nil, cobra.ShellCompDirectiveDefault // a file
+			}
+			return app.completeLabels(cmd, args, prefix)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d := &differ{app: app, diffOptions: o}
 			differ, err := d.run(args[0], args[1])

@@ -75,7 +75,8 @@ func seedVerb(app *app) *cobra.Command {
 		Long: `list prints the locked packages of every seed. update resolves them again with
 this machine's apt configuration and writes the lock file. export copies the
 packages into a folder that serves as --mirror when a mirror has dropped them.`,
-		Args: cobra.RangeArgs(1, 2),
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: cobra.FixedCompletions([]string{"list", "update", "export"}, cobra.ShellCompDirectiveDefault),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return app.with(func(e *engine.Engine) error {
 				switch {

@@ -243,12 +243,7 @@ func (r *Resolver) platform(pkg *Package, name, base string) (*Platform, error) 
 		}
 	}
 	if found == nil {
-		var usable []string
-		for _, n := range keys(r.ws.Platforms) {
-			if p := r.ws.Platforms[n]; builds(pkg, p.Profile) {
-				usable = append(usable, n)
-			}
-		}
+		usable := r.ws.PlatformsOf(pkg)
 		if given == "" {
 			return nil, fmt.Errorf("package %q needs a platform here; write //%s:%s (platforms: %s)", pkg.Name, pkg.Name, first(usable), strings.Join(usable, ", "))
 		}
@@ -258,6 +253,11 @@ func (r *Resolver) platform(pkg *Package, name, base string) (*Platform, error) 
 		return nil, fmt.Errorf("package %q is not built in profile %q; its profiles are %s", pkg.Name, found.Profile, strings.Join(pkg.Profiles, ", "))
 	}
 	return found, nil
+}
+
+// PlatformsOf lists the platforms that the package can be built for.
+func (ws *Workspace) PlatformsOf(pkg *Package) []string {
+	return slices.DeleteFunc(keys(ws.Platforms), func(n string) bool { return !builds(pkg, ws.Platforms[n].Profile) })
 }
 
 func first(list []string) string {
