@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vfsb/cache"
 	"vfsb/engine"
 	"vfsb/engine/sandbox"
 )
@@ -106,7 +107,7 @@ func classify(err error) (code int, message string) {
 		return exitInterrupted, err.Error()
 	case errors.As(err, &unfit):
 		return exitUnfit, err.Error()
-	case errors.As(err, &missing):
+	case errors.As(err, &missing) && !cache.NoRoom(err):
 		return exitSource, err.Error()
 	case errors.As(err, &build):
 		if differ, failed := differences(err); differ > 0 && failed == 0 {

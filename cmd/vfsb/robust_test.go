@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -370,6 +373,31 @@ exec vfsb --store "$1/store" -C "$2" build --json //...:amd64
 		t.Errorf("the error does not say that the disk is full:\n%s", full)
 	}
 	equalDigests(t, digests(t, out), clean)
+}
+
+// TestFullDiskFetch fetches onto a disk that is too small: the disk is at fault, not who has the source.
+func TestFullDiskFetch(t *testing.T) {
+	ws := workspace(t, 0)
+	source := bytes.Repeat([]byte("source "), 1<<20)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(source) }))
+	t.Cleanup(server.Close)
+	writePackage(t, ws, "big", fmt.Sprintf("  source {\n    url    = %q\n    sha256 = \"%x\"\n  }\n  script {\n    script = \"true\"\n  }\n", server.URL+"/big.tar", sha256.Sum256(source)))
+	mirror := t.TempDir()
+	if err := os.WriteFile(filepath.Join(mirror, "big.tar"), source, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	flags := []string{"-m"}
+	if os.Getuid() != 0 {
+		flags = []string{"-Urm"}
+	}
+	const script = `mount -t tmpfs -o size=4m,mode=755 tmpfs "$1" && exec vfsb --store "$1/store" -C "$2" fetch //big:amd64 --mirror "$3"`
+	for _, from := range []string{mirror, ""} {
+		out, err := exec.Command("unshare", append(flags, "sh", "-c", script, "sh", t.TempDir(), ws, from)...).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != exitInternal || !strings.Contains(string(out), "the disk is full") || strings.Contains(string(out), "cannot be fetched") {
+			t.Errorf("from %q: %v\n%s", from, err, out)
+		}
+	}
 }
 
 // TestFullWorker: the first worker's disk, a small tmpfs, is too small for what the script makes; another one's is not.

@@ -53,6 +53,11 @@ func (w file) errorf(format string, args ...any) error {
 	return fmt.Errorf("%s: %s: %w", w.pos, w.what, fmt.Errorf(format, args...))
 }
 
+// noRoom is the error of a file for which the store's disk has no room: nobody else has that either.
+func (w file) noRoom(err error) error {
+	return w.errorf("the disk is full, make room: %w", err)
+}
+
 // A ChecksumError is content that is not what was declared.
 type ChecksumError struct {
 	Pos, What, URL string
@@ -134,8 +139,8 @@ func (f *Fetcher) getFrom(ctx context.Context, w file) (cache.Digest, error) {
 			if err == nil {
 				return d, nil
 			}
-			if cache.NoRoom(err) { // nor is there elsewhere
-				return cache.Digest{}, w.errorf("%w", err)
+			if cache.NoRoom(err) {
+				return cache.Digest{}, w.noRoom(err)
 			}
 			errors.As(err, &wrong)
 			notFound = notFound || isNotFound(err)
@@ -153,7 +158,7 @@ func (f *Fetcher) getFrom(ctx context.Context, w file) (cache.Digest, error) {
 			return cache.Digest{}, context.Cause(ctx)
 		}
 		if cache.NoRoom(err) {
-			return cache.Digest{}, w.errorf("%w", err)
+			return cache.Digest{}, w.noRoom(err)
 		}
 		if errors.As(err, &wrong) {
 			f.note(w.id, u, "wrong content, trying elsewhere")
@@ -217,7 +222,7 @@ func (f *Fetcher) fromMirrors(ctx context.Context, w file) (cache.Digest, bool, 
 				return cache.Digest{}, false, context.Cause(ctx)
 			}
 			if cache.NoRoom(err) {
-				return cache.Digest{}, false, w.errorf("%w", err)
+				return cache.Digest{}, false, w.noRoom(err)
 			}
 			var wrong *ChecksumError
 			if errors.As(err, &wrong) {
