@@ -26,6 +26,7 @@ type Event struct {
 	Bytes   int64     `json:"bytes,omitempty"`   // fetch, delivered
 	Total   int64     `json:"total,omitempty"`   // fetch: size, when known; started: number of nodes
 	Remain  float64   `json:"remain,omitempty"`  // started: seconds on the critical path, from history
+	Chosen  []bool    `json:"-"`                 // started, by Verify: which nodes run, by id
 }
 
 // An EventKind names what an event is about.

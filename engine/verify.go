@@ -45,8 +45,8 @@ func (e *Engine) Verify(ctx context.Context, g *Graph, s Sample, o Options) (*Su
 	for _, id := range list {
 		v.chosen[id] = true
 	}
-	x.emit(Event{Event: EventStarted, Total: int64(len(list))})
-	err = schedule(ctx, apart(g), x.weights, limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: o.KeepGoing}, v)
+	x.emit(Event{Event: EventStarted, Total: int64(len(list)), Chosen: v.chosen})
+	err = schedule(ctx, Apart(g), x.weights, limits{Jobs: x.Jobs, Prepares: 4, KeepGoing: o.KeepGoing}, v)
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 	}
@@ -123,9 +123,9 @@ func (x *execution) recall(ctx context.Context) (list []int32, err error) {
 	return list, nil
 }
 
-// apart is the nodes of g without their edges: each is judged by itself, so none has to wait.
-func apart(g *Graph) *Graph {
-	flat := &Graph{Nodes: slices.Clone(g.Nodes)}
+// Apart is the nodes of g without their edges: each is judged by itself, so none has to wait.
+func Apart(g *Graph) *Graph {
+	flat := &Graph{Nodes: slices.Clone(g.Nodes), byLabel: g.byLabel}
 	for i, n := range flat.Nodes {
 		alone := *n
 		alone.Inputs = nil

@@ -45,6 +45,9 @@ func newForecast(g *engine.Graph, took map[string]float64, jobs int) *forecast {
 }
 
 func (f *forecast) event(ev engine.Event) {
+	for id, chosen := range ev.Chosen {
+		f.done[id] = !chosen
+	}
 	n := f.graph.Find(ev.Label)
 	if n == nil {
 		return

@@ -80,6 +80,26 @@ func TestForecastOfDryRun(t *testing.T) {
 	}
 }
 
+// TestForecastOfVerify: only what was chosen is left, and none of it waits for another one.
+func TestForecastOfVerify(t *testing.T) {
+	g := graphOf(t, "a", "b", "c")
+	g.Find(label("b")).Inputs = append(g.Find(label("b")).Inputs, g.Find(label("a")).ID)
+	f := newForecast(engine.Apart(g), map[string]float64{label("seed"): 1000, label("a"): 100, label("b"): 100, label("c"): 500}, 3)
+	chosen := make([]bool, len(g.Nodes))
+	for _, name := range []string{"a", "b"} {
+		chosen[g.Find(label(name)).ID] = true
+	}
+	f.event(engine.Event{Event: engine.EventStarted, Total: 2, Chosen: chosen})
+	if got := f.left(time.Now()); got != "~1m30s" { // 100 s, rounded
+		t.Errorf("%q", got)
+	}
+	f.event(engine.Event{Event: engine.EventStopped, Label: label("a")})
+	f.event(engine.Event{Event: engine.EventStopped, Label: label("b")})
+	if got := f.left(time.Now().Add(time.Hour)); got != "" {
+		t.Errorf("at the end: %q", got)
+	}
+}
+
 // TestForecastPause: in a large graph the rest is not played again at each event.
 func TestForecastPause(t *testing.T) {
 	g := graphOf(t, "a")

@@ -79,7 +79,7 @@ func (l *lines) print(ev engine.Event) {
 func (l *lines) finished(at string, ev engine.Event) {
 	switch ev.Status {
 	case engine.Same:
-		fmt.Fprintf(l.out, "%s %s     %s  %s\n", at, l.paint.green("same"), ev.Label, seconds(ev.Seconds))
+		fmt.Fprintf(l.out, "%s %s     %s  %s%s\n", at, l.paint.green("same"), ev.Label, seconds(ev.Seconds), l.left())
 	case engine.Executed:
 		where := ""
 		if ev.Where != "" && l.verbose > 0 {

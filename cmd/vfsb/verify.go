@@ -58,7 +58,7 @@ Exits with 0 if all came out the same, 3 if something differs, 1 if something fa
 				if other != "" {
 					return app.verifySeed(cmd.Context(), e, g, other, o, asJSON, progress)
 				}
-				show := app.show(cmd.Context(), asJSON, progress, g, nil)
+				show := app.show(cmd.Context(), asJSON, progress, g, newForecast(engine.Apart(g), e.Store.Durations(), o.Jobs))
 				o.Notify = show.event
 				summary, err := e.Verify(cmd.Context(), g, s, o)
 				show.close()
