@@ -97,6 +97,11 @@ func (p *pid1) run() {
 		p.fail(&stepError{step: p.order.Argv[0], err: err, exec: true})
 	}
 	keepNice(pid)
+	options, tty := 0, -1
+	if p.order.Later {
+		options = unix.WUNTRACED
+		tty, _ = unix.FcntlInt(uintptr(p.stdio[0]), unix.F_DUPFD_CLOEXEC, 3)
+	}
 	for i := range 3 {
 		unix.Close(p.stdio[i])
 		unix.Close(i)
@@ -107,7 +112,7 @@ func (p *pid1) run() {
 	}
 	for {
 		var ws unix.WaitStatus
-		got, err := unix.Wait4(-1, &ws, 0, nil)
+		got, err := unix.Wait4(-1, &ws, options, nil)
 		if err == unix.EINTR {
 			continue
 		}
@@ -115,6 +120,14 @@ func (p *pid1) run() {
 			p.fail(at("wait", err))
 		}
 		if got != pid {
+			continue
+		}
+		if ws.Stopped() {
+			if signal := ws.StopSignal(); signal == unix.SIGTTIN || signal == unix.SIGTTOU {
+				send(controlFD, report{Asks: true})
+				unix.IoctlSetPointerInt(tty, unix.TIOCSPGRP, pid)
+			}
+			unix.Kill(-pid, unix.SIGCONT) // nobody else would
 			continue
 		}
 		var e exit
@@ -158,7 +171,16 @@ func (p *pid1) start() (pid int, err error) {
 		files = append(files, jobsFD, jobsFD+1)
 	}
 	attr := &syscall.ProcAttr{Env: o.Env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true}}
-	if o.Pty {
+	switch {
+	case o.Later: // in the background of pid 1's terminal: the kernel stops it when it asks
+		attr.Sys = &syscall.SysProcAttr{Setpgid: true}
+		if _, err := unix.Setsid(); err != nil {
+			return 0, err
+		}
+		if err := unix.IoctlSetInt(p.stdio[0], unix.TIOCSCTTY, 0); err != nil {
+			return 0, err
+		}
+	case o.Pty:
 		attr.Sys.Setctty = true // descriptor 0
 	}
 	// When the machine's memory runs out, the kernel ends the command rather than pid 1, the engine, or what else runs.

@@ -59,7 +59,7 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 	o, paths := newOrder(&s)
 	o.Probe = probe != nil
 	if term != nil {
-		o.Pty, o.Size = true, term.size()
+		o.Pty, o.Size, o.Later = true, term.size(), term.asks != nil
 		s.Silence = 0 // a person may think
 	}
 
@@ -94,6 +94,9 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 	watch.Wait()
 	said := <-reports
 	copies.wait()
+	if o.Later {
+		term.asks.Close()
+	}
 	removeWork(s.Dir)
 	if waitErr != nil {
 		return Result{}, fmt.Errorf("sandbox: %w", waitErr)
@@ -461,6 +464,9 @@ func (b *box) listen(c *copier, probe func(report)) (all []report) {
 		c.start(files)
 		if err != nil {
 			return all
+		}
+		if r.Asks {
+			c.term.asks.Close()
 		}
 		if probe != nil {
 			probe(r)

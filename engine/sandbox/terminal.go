@@ -12,6 +12,10 @@ import (
 // push input into it, and could not have it as its controlling terminal.
 type terminal struct {
 	in, out *os.File
+
+	// Where Stdout is a pipe, its reader may want the caller's terminal, as a pager does. So it is left alone until the command
+	// asks for it: then asks is closed.
+	asked, asks *os.File
 }
 
 // openOurs returns the caller's terminal, or nil where it has none; then the command gets the caller's files. With a
@@ -35,6 +39,8 @@ func openOurs(s *Spec) *terminal {
 	}
 	if isTerminal(s.Stdout) {
 		t.out, s.Stdout = s.Stdout, nil
+	} else if st, err := s.Stdout.Stat(); err == nil && st.Mode()&os.ModeNamedPipe != 0 {
+		t.asked, t.asks, _ = os.Pipe()
 	}
 	return t
 }
@@ -58,16 +64,32 @@ func (t *terminal) size() *unix.Winsize {
 func (t *terminal) join(master int) {
 	defer unix.Close(master)
 	in, out := int(t.in.Fd()), int(t.out.Fd())
-	if old, err := unix.IoctlGetTermios(in, unix.TCGETS); err == nil {
+	input, asked := int32(-1), int32(-1) // poll leaves negative ones out
+	restore := func() {}
+	defer func() { restore() }()
+	take := func() {
+		input, asked = int32(in), -1
+		old, err := unix.IoctlGetTermios(in, unix.TCGETS)
+		if err != nil {
+			return
+		}
 		raw := *old
 		raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-		raw.Oflag &^= unix.OPOST
+		if t.asked == nil { // else the pipe's reader writes there, too, and without a terminal's line ends
+			raw.Oflag &^= unix.OPOST
+		}
 		raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 		raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
 		if unix.IoctlSetTermios(in, unix.TCSETSW, &raw) == nil {
-			defer unix.IoctlSetTermios(in, unix.TCSETSW, old)
+			restore = func() { unix.IoctlSetTermios(in, unix.TCSETSW, old) }
 		}
+	}
+	if t.asked != nil {
+		defer t.asked.Close()
+		asked = int32(t.asked.Fd())
+	} else {
+		take()
 	}
 	resize := func() {
 		if size := t.size(); size != nil {
@@ -100,9 +122,8 @@ func (t *terminal) join(master int) {
 	// yet waits in typed: a write that blocks would keep its output back, too, on which it may wait for its part.
 	unix.SetNonblock(master, true)
 	buf, typed := make([]byte, 4096), []byte(nil)
-	input := int32(in)
 	for {
-		fds := []unix.PollFd{{Fd: int32(master), Events: unix.POLLIN}, {Fd: input, Events: unix.POLLIN}}
+		fds := []unix.PollFd{{Fd: int32(master), Events: unix.POLLIN}, {Fd: input, Events: unix.POLLIN}, {Fd: asked, Events: unix.POLLIN}}
 		if len(typed) > 0 {
 			fds[0].Events |= unix.POLLOUT
 			fds[1].Events = 0 // but its end is told
@@ -123,13 +144,16 @@ func (t *terminal) join(master int) {
 			}
 			writeAll(out, buf[:n])
 		}
+		if fds[2].Revents != 0 {
+			take()
+		}
 		if fds[1].Revents&unix.POLLHUP != 0 { // it is closed: so is the command's, now
 			return
 		}
 		if fds[1].Revents != 0 {
 			n, err := unix.Read(in, buf)
 			if n <= 0 && err != unix.EINTR && err != unix.EAGAIN {
-				input = -1 // poll leaves negative ones out
+				input = -1
 			}
 			if n > 0 {
 				typed = append(typed, buf[:n]...)

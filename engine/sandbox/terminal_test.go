@@ -173,6 +173,80 @@ func TestTerminalRedirected(t *testing.T) {
 	}
 }
 
+// TestTerminalLater: where the output goes into a pipe, its reader may have the caller's terminal: it is taken when the
+// command asks for it.
+func TestTerminalLater(t *testing.T) {
+	l := newLab(t)
+	master, slave := hostTerminal(t)
+	state := func() unix.Termios {
+		t.Helper()
+		s, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *s
+	}
+	before := state()
+	for _, c := range []struct {
+		command string
+		asks    bool
+	}{{"hello", false}, {"tty", true}} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		s := l.spec(c.command, c.command)
+		s.Terminal, s.Stdin, s.Stdout, s.Stderr = true, slave, w, slave
+		s.Timeout = 30 * time.Second
+		done := make(chan Result, 1)
+		go func() {
+			defer w.Close()
+			r, err := Run(t.Context(), s)
+			if err != nil {
+				t.Error(err)
+			}
+			done <- r
+		}()
+		seen, buf := "", make([]byte, 1000)
+		until := func(text string) {
+			t.Helper()
+			for !strings.Contains(seen, text) {
+				r.SetReadDeadline(time.Now().Add(20 * time.Second))
+				n, err := r.Read(buf)
+				if err != nil {
+					t.Fatalf("%v before %q in %q", err, text, seen)
+				}
+				seen += string(buf[:n])
+			}
+		}
+		if !c.asks {
+			until("hello\n")
+			if state() != before {
+				t.Error("the terminal was taken from the pipe's reader")
+			}
+		} else {
+			until("foreground false\n")
+			master.WriteString("word\r")
+			until("read word\n")
+			if state() == before {
+				t.Error("the terminal is not raw")
+			}
+			until("waiting\n")
+			master.WriteString("\x1a") // stops nothing for which nobody would go on
+			master.WriteString("\x03")
+			until("signal interrupt\n")
+			master.WriteString("\x03") // it waits for two
+		}
+		if r := <-done; r.ExitCode != 0 {
+			t.Errorf("%s: %+v", c.command, r)
+		}
+		if state() != before {
+			t.Errorf("%s: the terminal is left as it was not", c.command)
+		}
+	}
+}
+
 // TestTerminalWithoutOne runs with Terminal set and none to be had.
 func TestTerminalWithoutOne(t *testing.T) {
 	l := newLab(t)

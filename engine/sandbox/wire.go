@@ -33,6 +33,7 @@ type order struct {
 	Stderr      bool
 	Merged      bool // Stderr goes where Stdout goes
 	Pty         bool
+	Later       bool          // the command is in the background of it, until it asks for it
 	Size        *unix.Winsize // of the terminal, nil: unknown
 	Jobs        bool          // descriptors 4 and 5 are the jobserver's
 	Linux32     bool
@@ -95,6 +96,7 @@ type report struct {
 	Fault  *fault `json:",omitempty"` // nothing was run
 	Files  bool   `json:",omitempty"` // comes with the reading ends of the pipes, or with the terminal
 	Runs   bool   `json:",omitempty"` // the command is being started
+	Asks   bool   `json:",omitempty"` // the command wants to read from its terminal, or to set it
 	Exit   *exit  `json:",omitempty"` // the command has ended
 	Binfmt string `json:",omitempty"` // a probe's answer: "ok", or why binfmt_misc cannot be mounted
 }
