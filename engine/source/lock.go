@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"vfsb/cache"
 )
 
@@ -192,18 +194,50 @@ func (l *Lock) Changed() []string {
 	return slices.Sorted(maps.Values(l.changed))
 }
 
-// Save writes the file if something changed: to a temporary file beside it, synced, then renamed.
+// Save writes what changed into the file as it is now, with what others have saved since it was read: to a temporary
+// file beside it, synced, then renamed.
 func (l *Lock) Save() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.changed) == 0 {
 		return nil
 	}
-	if err := writeAtomic(l.path, l.format()); err != nil {
+	unlock, err := lockFolder(filepath.Dir(l.path))
+	if err != nil {
+		return fmt.Errorf("lock file: %w", err)
+	}
+	defer unlock()
+	now, err := readLock(l.path)
+	if err != nil {
+		return err
+	}
+	for key := range l.changed {
+		switch kind, id, _ := strings.Cut(key, " "); kind {
+		case "source":
+			now.sources[id] = l.sources[id]
+		case "seed":
+			now.seeds[id] = l.seeds[id]
+		}
+	}
+	if err := writeAtomic(l.path, now.format()); err != nil {
 		return fmt.Errorf("lock file: %w", err)
 	}
 	clear(l.changed)
 	return nil
+}
+
+// lockFolder makes dir, and keeps other processes from saving in it until unlock, where its file system has locks.
+func lockFolder(dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	for unix.Flock(int(d.Fd()), unix.LOCK_EX) == unix.EINTR {
+	}
+	return d.Close, nil
 }
 
 func writeAtomic(path string, b []byte) error {
