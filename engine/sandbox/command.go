@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path"
 	"strconv"
 	"strings"
@@ -87,7 +88,7 @@ func (p *pid1) run() {
 		send(controlFD, report{Exit: &exit{}})
 		os.Exit(0)
 	}
-	dropHandlers()
+	ignoreSignals()
 	if err := unix.Chdir(p.order.Cwd); err != nil {
 		p.fail(at("change to "+p.order.Cwd, err))
 	}
@@ -141,15 +142,27 @@ func (p *pid1) run() {
 	}
 }
 
-// dropHandlers takes the signal handlers of the Go runtime away. Signals from inside must not end pid 1, and the kernel
-// keeps from it what it has no handler for. (Ignoring them would be inherited by the command, and to be notified of all
-// of them costs hundreds of switches between threads.)
-func dropHandlers() {
-	var byDefault [4]uint64 // struct sigaction
-	for signal := uintptr(1); signal <= 64; signal++ {
-		unix.RawSyscall6(unix.SYS_RT_SIGACTION, signal, uintptr(unsafe.Pointer(&byDefault)), 0, 8, 0, 0) // SIGKILL and SIGSTOP have none
+// ignoreSignals keeps signals from inside from ending pid 1. That it has no handlers for them is not enough: while its
+// first thread blocks a signal, as the runtime does when it starts a process, and another thread does not, the kernel ends
+// them all. What is ignored is inherited, but where the runtime had a handler, what it starts gets the default. (To be
+// notified of all signals costs hundreds of switches between threads.)
+func ignoreSignals() {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(s) { // since the engine's start; then the runtime has no handler until asked for one
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+	for s := syscall.Signal(1); s <= 64; s++ { // SIGKILL and SIGSTOP have no action
+		var was, action [4]uint64 // struct sigaction, which begins with the handler
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), 0, uintptr(unsafe.Pointer(&was)), 8, 0, 0)
+		if was[0] > sigIgnore && s != syscall.SIGCHLD { // which pid 1 waits for
+			action[0] = sigIgnore
+		}
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 	}
 }
+
+const sigIgnore = 1 // SIG_IGN
 
 func (p *pid1) start() (pid int, err error) {
 	o := p.order
