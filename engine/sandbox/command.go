@@ -202,6 +202,10 @@ func (p *pid1) start() (pid int, err error) {
 		os.WriteFile(adjustment, []byte("1000"), 0)
 		defer os.WriteFile(adjustment, own, 0)
 	}
+	// Whoever started the engine may have blocked signals, which is inherited.
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil); err != nil {
+		return 0, err
+	}
 	return syscall.ForkExec(file, o.Argv, attr)
 }
 
