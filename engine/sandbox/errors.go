@@ -55,6 +55,7 @@ const (
 	stepOverlay = "mount overlay"
 	stepProc    = "mount proc"
 	stepBinfmt  = "register emulator"
+	stepFiles   = "limit open files"
 )
 
 // remedy tells what an administrator can do where step failed with err.
@@ -78,6 +79,8 @@ func remedy(step string, err error) string {
 		}
 	case strings.HasPrefix(step, stepBinfmt):
 		return binfmtRemedy
+	case step == stepFiles:
+		return "raise the hard limit of the shell or service that this is started from: ulimit -n, LimitNOFILE="
 	case strings.HasPrefix(step, stepProc) && errors.Is(err, syscall.EPERM):
 		return "the container that this runs in hides parts of /proc: start it with --security-opt systempaths=unconfined (docker, podman) or with a full /proc"
 	}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"syscall"
 
@@ -39,27 +40,37 @@ func dropCapabilities() error {
 	return unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &set[0])
 }
 
-// setLimits fixes the limits that a script can see. 4096 descriptors are what every kernel allows an ordinary user
-// unasked; 8 MiB of stack is everybody's default, and gcc raises it to 64. One byte for a core dump, not none: where
-// /proc/sys/kernel/core_pattern names a program, the kernel starts that on the host, as its root, for any limit but one.
+// maxFiles is how many descriptors a process may have: what every kernel allows an ordinary user unasked.
+const maxFiles = 4096
+
+// limits are those that a script can see and that are the same everywhere, soft and hard. 8 MiB of stack is everybody's
+// default, and gcc raises it to 64. One byte for a core dump, not none: where /proc/sys/kernel/core_pattern names a
+// program, the kernel starts that on the host, as its root, for any limit but one.
+var limits = map[int][2]uint64{
+	unix.RLIMIT_CORE:   {1, 1},
+	unix.RLIMIT_RTPRIO: {0, 0},
+	unix.RLIMIT_NICE:   {0, 0},
+	unix.RLIMIT_NOFILE: {maxFiles, maxFiles},
+	unix.RLIMIT_STACK:  {8 << 20, 64 << 20},
+}
+
+// setLimits fixes these. The soft ones of the others, which whoever started the engine may have lowered, become the hard ones.
 func setLimits() error {
-	for _, l := range []struct {
-		resource   int
-		soft, hard uint64
-	}{
-		{unix.RLIMIT_CORE, 1, 1},
-		{unix.RLIMIT_RTPRIO, 0, 0},
-		{unix.RLIMIT_NICE, 0, 0},
-		{unix.RLIMIT_NOFILE, 4096, 4096},
-		{unix.RLIMIT_STACK, 8 << 20, 64 << 20},
-	} {
+	for resource := range unix.RLIMIT_RTTIME + 1 {
 		var old syscall.Rlimit
-		if err := syscall.Getrlimit(l.resource, &old); err != nil {
+		if err := syscall.Getrlimit(resource, &old); err != nil {
 			return err
 		}
-		hard := min(l.hard, old.Max)
+		limit, fixed := limits[resource]
+		if !fixed {
+			limit = [2]uint64{old.Max, old.Max}
+		}
+		if resource == unix.RLIMIT_NOFILE && old.Max < maxFiles {
+			return at(stepFiles, fmt.Errorf("the limit is %d, the sandbox has %d", old.Max, maxFiles))
+		}
+		hard := min(limit[1], old.Max)
 		// syscall's, not unix's: it makes the runtime forget the descriptor limit that it would give back to children.
-		if err := syscall.Setrlimit(l.resource, &syscall.Rlimit{Cur: min(l.soft, hard), Max: hard}); err != nil {
+		if err := syscall.Setrlimit(resource, &syscall.Rlimit{Cur: min(limit[0], hard), Max: hard}); err != nil {
 			return err
 		}
 	}
