@@ -3,9 +3,11 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -331,7 +333,7 @@ func (p *pid1) makeProc() error {
 		}
 		return at("cover /proc/"+name, attach(c, point))
 	}
-	for name := range fixed {
+	for _, name := range slices.Sorted(maps.Keys(fixed)) { // the order of /proc/self/mounts
 		if err := cover(name, path.Base(name)); err != nil {
 			return err
 		}
