@@ -316,7 +316,7 @@ func makeMountPoint(s *Spec, at string, file bool) error {
 	if file {
 		parent = path.Dir(rest)
 	}
-	if err := root.MkdirAll(parent, 0755); err != nil {
+	if err := mkdirAll(root, parent); err != nil {
 		return err
 	}
 	if !file {
@@ -327,6 +327,24 @@ func makeMountPoint(s *Spec, at string, file bool) error {
 		return err
 	}
 	return f.Close()
+}
+
+// mkdirAll makes a folder below root like mkdir, and those above it.
+func mkdirAll(root *os.Root, name string) error {
+	if name == "." {
+		return nil
+	}
+	if err := mkdirAll(root, path.Dir(name)); err != nil {
+		return err
+	}
+	err := root.Mkdir(name, 0755)
+	if err == nil {
+		return root.Chmod(name, 0755)
+	}
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return err
 }
 
 // newOrder translates a Spec. The paths are in the order of the order's link targets.

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -251,8 +253,83 @@ func TestMaxNamespaces(t *testing.T) {
 	}
 }
 
+// TestHowItIsStarted: what a command sees does not depend on what an engine inherits from who starts it.
+func TestHowItIsStarted(t *testing.T) {
+	l := newLab(t)
+	bound := l.write("bound", "bound", 0644)
+	facts := func(name string) string {
+		l.spec(name)
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestNothing$")
+		cmd.Env = append(os.Environ(), probeVar+"="+probeFile, engineVar+"="+name+":"+bound)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		return string(out)
+	}
+	want := facts("plain")
+	if !strings.Contains(want, "mode /build/sources drwxr-xr-x\n") {
+		t.Errorf("%s", want)
+	}
+	got := strings.Split(facts("odd"), "\n")
+	for i, line := range strings.Split(want, "\n") {
+		if i >= len(got) || got[i] != line {
+			t.Fatalf("%s\nline %d is not %q", strings.Join(got, "\n"), i+1, line)
+		}
+	}
+	if got := facts("few"); !strings.HasPrefix(got, "sandbox: limit open files: the limit is 200, the sandbox has 4096: raise") {
+		t.Errorf("%s", got)
+	}
+}
+
+// playFacts is an engine that runs one sandbox, as it would be by itself or with what it might inherit.
+func playFacts(kind, bound string) error {
+	runtime.LockOSThread() // signals are blocked for one
+	limit := func(resource int, soft, hard uint64) error {
+		var l unix.Rlimit
+		err := unix.Getrlimit(resource, &l)
+		return errors.Join(err, unix.Setrlimit(resource, &unix.Rlimit{Cur: min(soft, l.Max), Max: min(hard, l.Max)}))
+	}
+	switch kind {
+	case "odd":
+		var errs []error
+		unix.Umask(0077)
+		signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGTSTP)
+		for _, l := range []struct {
+			resource int
+			soft     uint64
+		}{{unix.RLIMIT_FSIZE, 1 << 30}, {unix.RLIMIT_CPU, 1000}, {unix.RLIMIT_AS, 1 << 40}, {unix.RLIMIT_DATA, 1 << 40}, {unix.RLIMIT_MEMLOCK, 4096},
+			{unix.RLIMIT_STACK, 1 << 20}, {unix.RLIMIT_NOFILE, 1024}, {unix.RLIMIT_CORE, 0}} {
+			errs = append(errs, limit(l.resource, l.soft, ^uint64(0)))
+		}
+		errs = append(errs, unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{Val: [16]uint64{1<<(syscall.SIGTERM-1) | 1<<(syscall.SIGUSR2-1)}}, nil))
+		if _, _, no := unix.RawSyscall(unix.SYS_PERSONALITY, perLinux32, 0, 0); no != 0 {
+			errs = append(errs, no)
+		}
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+	case "few":
+		if err := limit(unix.RLIMIT_NOFILE, 200, 200); err != nil {
+			return err
+		}
+	}
+	dir := filepath.Dir(bound)
+	_, err := Run(context.Background(), Spec{
+		Dir: filepath.Join(dir, kind), Root: []string{filepath.Join(dir, "probe")}, Argv: []string{"/bin/probe", "facts"}, Stdout: os.Stdout,
+		Binds: []Bind{{From: bound, At: "/build/sources/bound"}, {From: bound, At: "/etc/deep/er/bound"}},
+	})
+	return err
+}
+
 // playEngine is an engine that runs sandboxes until it is killed, or shows what it is refused.
 func playEngine(dir string) {
+	if kind, bound, ok := strings.Cut(dir, ":"); ok && kind != "refused" {
+		if err := playFacts(kind, bound); err != nil {
+			fmt.Println(err)
+		}
+		os.Exit(0)
+	}
 	spec := func(dir string) Spec {
 		return Spec{Dir: dir, Root: []string{filepath.Join(dir, "..", "probe")}, Argv: []string{"/bin/probe", "orphans", "10", filepath.Base(filepath.Dir(dir)) + "-marker", "stay"}, Env: []string{}, Stdout: os.Stdout}
 	}

@@ -452,18 +452,27 @@ func facts([]string) {
 	cwd, _ := os.Getwd()
 	fmt.Println("cwd", cwd)
 	fmt.Printf("umask %04o\n", unix.Umask(0))
-	for _, r := range []int{unix.RLIMIT_CORE, unix.RLIMIT_STACK} {
+	for r := range unix.RLIMIT_RTTIME + 1 {
 		var l unix.Rlimit
-		must(unix.Getrlimit(r, &l))
+		must(unix.Prlimit(0, r, nil, &l))
+		if r == unix.RLIMIT_NOFILE { // the runtime has raised its own soft limit
+			fmt.Println("files", l.Max)
+			continue
+		}
 		fmt.Println("limit", r, l.Cur, l.Max)
 	}
-	// The runtime raised its own soft limit: the kernel's word for the hard one.
-	var l unix.Rlimit
-	must(unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &l))
-	fmt.Println("files", l.Max)
+	for _, dir := range []string{"/", "/build", "/build/sources", "/out", "/tmp", "/etc/deep"} {
+		if st, err := os.Stat(dir); err == nil {
+			fmt.Println("mode", dir, st.Mode())
+		}
+	}
+	b, _ := os.ReadFile("/proc/self/mounts")
+	for line := range strings.Lines(string(b)) {
+		fmt.Println("mount", strings.Fields(line)[1])
+	}
 	per, _, _ := unix.RawSyscall(unix.SYS_PERSONALITY, 0xffffffff, 0, 0)
 	fmt.Printf("personality %#x\n", per)
-	b, _ := os.ReadFile("/proc/self/status")
+	b, _ = os.ReadFile("/proc/self/status")
 	for line := range strings.Lines(string(b)) {
 		for _, k := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp:", "SigBlk", "SigIgn"} {
 			if strings.HasPrefix(line, k) {
