@@ -147,17 +147,15 @@ func (x *execution) present(ctx context.Context, id int32) error {
 		}
 	}
 	result, err := execute(ctx, id)
-	if err == nil && !x.Store.HasLayer(result.Layer) {
-		st.result, st.unpulled = result, nil
-		if !x.pullLayer(ctx, id) {
-			err = fmt.Errorf("the layer of %s cannot be had: %w", n.Label, st.unpulled)
-		}
-	}
 	if err != nil {
 		return err
 	}
 	if result.Layer != before {
 		return &anewError{n.Label, before.Tar, result.Layer.Tar}
+	}
+	st.unpulled = nil
+	if !x.pullLayer(ctx, id) {
+		return fmt.Errorf("the layer of %s cannot be had: %w", n.Label, st.unpulled)
 	}
 	x.push(id)
 	x.emit(Event{Event: EventFinished, Label: n.Label, Status: Executed, Rebuilt: true, Key: st.key.String(), Layer: before.Tar.String(),

@@ -48,6 +48,10 @@ func (e *Elsewhere) keeps(r Remote) bool {
 // attempts is how often an action is tried on other machines before the build gives up.
 const attempts = 3
 
+// workerPause is for how long the next attempt waits when a worker has failed, twice as long before the last one. Tests
+// shorten it.
+var workerPause = 2 * time.Second
+
 // Portable reports whether the node can run elsewhere: what vfsb does itself is done here, and so are checks.
 func (x *execution) Portable(id int32) bool {
 	return x.portable(id) && !x.nodes[id].unchecked
@@ -131,6 +135,13 @@ func (x *execution) delegate(ctx context.Context, id int32, a *action.Action) (o
 			}
 		case attempt < attempts && (errors.Is(err, cache.ErrWorker) || errors.Is(err, cache.ErrInputs)):
 			x.emit(Event{Event: EventWarning, Label: n.Label, Message: fmt.Sprintf("%s: %v; trying again", e.Name(), err)})
+			if errors.Is(err, cache.ErrWorker) {
+				select {
+				case <-ctx.Done():
+					return out, report, context.Cause(ctx)
+				case <-time.After(workerPause << (attempt - 1)):
+				}
+			}
 		case errors.Is(err, cache.ErrWorker):
 			return out, report, &sandbox.Unfit{Step: "run on a worker of " + e.Name(), Err: err, Remedy: "look at the worker with `vfsb doctor`"}
 		default:

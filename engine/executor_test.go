@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -43,6 +45,7 @@ type aCluster struct {
 	layer    cache.Layer
 	bring    func() error // brings the layer into the store
 	failures []error      // of PullLayer
+	broken   []error      // of Execute
 	executed int
 }
 
@@ -55,6 +58,11 @@ func (c *aCluster) Upload(context.Context, []cache.Layer, []cache.Digest, [][]by
 }
 func (c *aCluster) Execute(context.Context, cache.Digest, bool, func(string)) (cache.Outcome, error) {
 	c.executed++
+	if len(c.broken) > 0 {
+		err := c.broken[0]
+		c.broken = c.broken[1:]
+		return cache.Outcome{}, err
+	}
 	return cache.Outcome{Result: cache.Result{Layer: c.layer}, Stderr: []byte("{}")}, nil
 }
 func (c *aCluster) PullLayer(context.Context, cache.Layer, func(int64)) error {
@@ -131,6 +139,73 @@ func TestCountElsewhere(t *testing.T) {
 	}
 	if n := x.summary.Count; c.executed != 2 || n[Executed] != 1 || n[Cached] != 0 {
 		t.Errorf("executed %d times, and counted are %v", c.executed, n)
+	}
+}
+
+// TestAnewElsewhere: a lost layer that comes out as another leaves the node's result to those who look at it meanwhile.
+func TestAnewElsewhere(t *testing.T) {
+	c := &aCluster{failures: []error{cache.ErrNotFound}}
+	x := c.on(t)
+	if _, err := x.Lookup(0); err != nil {
+		t.Fatal(err)
+	}
+	lost := cache.DigestOf([]byte("lost"))
+	x.nodes[0].result.Layer = cache.Layer{Tar: lost, Index: lost}
+	var reader sync.WaitGroup
+	ended := make(chan struct{})
+	reader.Go(func() {
+		for {
+			if m := x.mount("/", []int32{0}); m.Layers[0].Tar != lost {
+				t.Errorf("the result is %s", m.Layers[0].Tar)
+				return
+			}
+			select {
+			case <-ended:
+				return
+			default:
+			}
+		}
+	})
+	var anew *anewError
+	if err := x.present(t.Context(), 0); !errors.As(err, &anew) {
+		t.Error(err)
+	}
+	close(ended)
+	reader.Wait()
+	if got := x.nodes[0].result.Layer.Tar; got != lost {
+		t.Errorf("the result is %s", got)
+	}
+}
+
+// TestWorkerPause: a worker that fails gets time to recover, which an interrupt ends.
+func TestWorkerPause(t *testing.T) {
+	defer func(was time.Duration) { workerPause = was }(workerPause)
+	workerPause = 20 * time.Millisecond
+	c := &aCluster{broken: []error{cache.ErrWorker, cache.ErrWorker}}
+	x := c.on(t)
+	if _, err := x.Lookup(0); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := x.RunElsewhere(t.Context(), 0); err != nil || c.executed != 3 || time.Since(began) < 3*workerPause {
+		t.Errorf("%v, executed %d times in %v", err, c.executed, time.Since(began))
+	}
+
+	workerPause = time.Hour
+	c = &aCluster{broken: []error{cache.ErrWorker}}
+	x = c.on(t)
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	x.Notify = func(ev Event) {
+		if ev.Event == EventWarning {
+			cancel(enough)
+		}
+	}
+	if _, err := x.Lookup(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.RunElsewhere(ctx, 0); !errors.Is(err, enough) || c.executed != 1 {
+		t.Errorf("%v, executed %d times", err, c.executed)
 	}
 }
 

@@ -117,8 +117,12 @@ func (x *execution) pullAll(ctx context.Context, id int32) {
 	if x.Pull != PullAll || x.DryRun {
 		return
 	}
-	if x.pull(ctx, []int32{id}); x.nodes[id].unpulled != nil {
-		x.warn(ctx, x.graph.Nodes[id].Label, x.nodes[id].unpulled)
+	x.pull(ctx, []int32{id})
+	st := &x.nodes[id]
+	st.presence.Lock()
+	defer st.presence.Unlock()
+	if st.unpulled != nil {
+		x.warn(ctx, x.graph.Nodes[id].Label, st.unpulled)
 	}
 }
 
