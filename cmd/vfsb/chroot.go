@@ -133,10 +133,15 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
 	go func() {
-		select {
-		case <-broken:
-			cancel(exitError{128 + int(syscall.SIGPIPE)})
-		case <-ctx.Done():
+		for {
+			select {
+			case <-broken:
+				if unread(os.Stdout) || unread(os.Stderr) { // and not the command's own input
+					cancel(exitError{128 + int(syscall.SIGPIPE)})
+				}
+			case <-ctx.Done():
+				return
+			}
 		}
 	}()
 	result, err := sandbox.Run(ctx, spec)
@@ -152,6 +157,13 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 		return exitError{result.ExitCode}
 	}
 	return nil
+}
+
+// unread reports whether f is a pipe or a socket that nobody reads any more.
+func unread(f *os.File) bool {
+	fds := []unix.PollFd{{Fd: int32(f.Fd())}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0 && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
 // unpack unpacks a tarball into the folder that --keep names, or below dir.

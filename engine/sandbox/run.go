@@ -27,8 +27,8 @@ const jobsInside = jobs.ReadFD
 
 // Run runs a command in a new sandbox and waits for its end; then nothing of the sandbox is left but the folders below
 // Dir. An error is the machine's failure and not the command's: an [*Unfit] where the sandbox could not be set up, an
-// [*ExecError] where the root does not hold the command, ctx's cause where that ended it. When ctx ends, the sandbox is
-// killed.
+// [*ExecError] where the root does not hold the command, ctx's cause where that ended it, or why the output of a command
+// that succeeded could not be written. When ctx ends, the sandbox is killed.
 //
 // The process that calls Run may die at any moment: the sandbox dies with it.
 func Run(ctx context.Context, s Spec) (Result, error) {
@@ -115,6 +115,9 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 		switch {
 		case rep.Exit != nil:
 			r.ExitCode, r.Signal = rep.Exit.Code, syscall.Signal(rep.Exit.Signal)
+			if r.ExitCode == 0 {
+				return r, copies.lost()
+			}
 			return r, nil
 		case rep.Fault != nil:
 			return Result{}, rep.Fault.error()
@@ -541,7 +544,16 @@ type copier struct {
 	term  *terminal
 	began time.Time
 	last  atomic.Int64 // when something was written, nanoseconds after began
+	full  atomic.Pointer[error]
 	all   sync.WaitGroup
+}
+
+// lost is why not all that was written is where the caller wants it; nil if it is, or if nobody reads there any more.
+func (c *copier) lost() error {
+	if err := c.full.Load(); err != nil && !errors.Is(*err, syscall.EPIPE) {
+		return fmt.Errorf("not all that the command printed could be written: %w", *err)
+	}
+	return nil
 }
 
 // input returns what becomes the command's standard input. What a regular file holds comes through a pipe: the command
@@ -612,7 +624,9 @@ func (c *copier) copy(to io.Writer, from io.Reader) {
 		n, err := from.Read(buf)
 		if n > 0 {
 			c.last.Store(int64(time.Since(c.began)))
-			to.Write(buf[:n])
+			if _, err := to.Write(buf[:n]); err != nil {
+				c.full.CompareAndSwap(nil, &err)
+			}
 		}
 		if err != nil {
 			return

@@ -131,6 +131,37 @@ func TestHello(t *testing.T) {
 	}
 }
 
+// TestOutputLost: a command whose output could not be written has not succeeded.
+func TestOutputLost(t *testing.T) {
+	l := newLab(t)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	s := l.spec("run", "hello")
+	s.Stdout = full
+	if _, err := Run(t.Context(), s); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%v", err)
+	}
+	s = l.spec("run2", "nothing") // no such subcommand: it prints so and exits with 99
+	s.Stdout = full
+	if r, err := Run(t.Context(), s); err != nil || r.ExitCode != 99 {
+		t.Errorf("%+v %v", r, err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r.Close()
+	s = l.spec("run3", "hello")
+	s.Stdout = w // nobody reads it, nobody misses it
+	if _, err := Run(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	l := newLab(t)
 	for i, code := range []int{0, 1, 2, 77, 126, 127, 137, 255} {
