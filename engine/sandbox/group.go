@@ -294,8 +294,8 @@ func removeDead(dir string) {
 	left, _ := filepath.Glob(filepath.Join(dir, "vfsb-*"))
 	for _, name := range left {
 		text, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(name), "vfsb-"), "-")
-		if pid, err := strconv.Atoi(text); err != nil || unix.Kill(pid, 0) != unix.ESRCH {
-			continue
+		if pid, err := strconv.Atoi(text); err != nil || pid != os.Getpid() && unix.Kill(pid, 0) != unix.ESRCH {
+			continue // (a group of this process's own number is of one before it)
 		}
 		below, _ := filepath.Glob(filepath.Join(name, "[0-9]*"))
 		for _, b := range append(below, name) {
