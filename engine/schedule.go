@@ -103,11 +103,16 @@ type report struct {
 func (s *scheduler) loop(ctx context.Context) error {
 	reports := make(chan report)
 	done := ctx.Done()
+	waiting, forget := context.WithCancel(ctx) // for what other processes execute
+	defer forget()
 	for {
 		stopping := ctx.Err() != nil || (s.failed && !s.limits.KeepGoing)
 		if !stopping {
 			s.lookups()
 			stopping = s.failed && !s.limits.KeepGoing
+		}
+		if stopping {
+			forget()
 		}
 		for !stopping && s.asking < s.limits.Asks && s.unknown.Len() > 0 {
 			s.start(ctx, s.unknown.pop(), &s.asking, s.ask, reports)
@@ -130,7 +135,10 @@ func (s *scheduler) loop(ctx context.Context) error {
 		select {
 		case rep := <-reports:
 			if *rep.from--; rep.err == errBusy { // without a slot: other nodes can run meanwhile
-				s.start(ctx, rep.id, &s.awaiting, s.await, reports)
+				s.start(waiting, rep.id, &s.awaiting, s.await, reports)
+				continue
+			}
+			if rep.from == &s.awaiting && waiting.Err() != nil {
 				continue
 			}
 			s.handle(ctx, rep)

@@ -170,8 +170,12 @@ func (f *fakeRunner) Await(ctx context.Context, id int32) error {
 	wait := f.busy[id]
 	delete(f.busy, id)
 	f.mu.Unlock()
-	<-wait
-	return nil
+	select {
+	case <-wait:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (f *fakeRunner) Skip(id, cause int32)     { f.skipped[id] = cause }
@@ -220,6 +224,22 @@ func TestScheduleBusy(t *testing.T) {
 	}
 	if len(f.done) != 20 || len(f.ran) != 19 || f.ran[18] != 1 {
 		t.Errorf("%d nodes are done, and ran: %v; want all but 0, and 1 last", len(f.done), f.ran)
+	}
+}
+
+// TestScheduleBusyAndFailed: once a node has failed nobody waits for what another process executes.
+func TestScheduleBusyAndFailed(t *testing.T) {
+	g := &Graph{Nodes: []*Node{{ID: 0}, {ID: 1}}}
+	f := newFake(t, g)
+	f.busy = map[int32]chan struct{}{0: make(chan struct{})} // for ever
+	f.fails[1] = true
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := schedule(ctx, g, []float64{1, 0}, limits{Jobs: 1, Prepares: 1}, f); !errors.Is(err, errFailed) {
+		t.Errorf("error %v, want errFailed", err)
+	}
+	if len(f.failed) != 1 || f.failed[0] != 1 {
+		t.Errorf("failed: %v, want 1 alone", f.failed)
 	}
 }
 
