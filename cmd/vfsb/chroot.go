@@ -104,7 +104,7 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 		spec.Argv = []string{shell, "-i"}
 	}
 	if isFolder || c.keep != "" {
-		lock, err := lockTree(tree)
+		lock, err := lockTree(tree, fmt.Sprintf("another vfsb chroot is in %s; end that one first, or work on a copy", tree))
 		if err != nil {
 			return err
 		}
@@ -196,14 +196,15 @@ func (c *chroot) unpack(ctx context.Context, dir, tarball string) (tree string, 
 	return tree, nil
 }
 
-// lockTree keeps the tree for this run: the kernel does not define what two overlays with one upper folder are.
-func lockTree(tree string) (*os.File, error) {
+// lockTree keeps the tree for this run: the kernel does not define what two overlays with one upper folder are. If another
+// one has it, busy says so.
+func lockTree(tree, busy string) (*os.File, error) {
 	f, err := os.Open(tree)
 	if err != nil {
 		return nil, err
 	}
 	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		err = usageError{fmt.Errorf("another vfsb chroot is in %s; end that one first, or work on a copy", tree)}
+		err = usageError{errors.New(busy)}
 	}
 	if err != nil {
 		f.Close()
