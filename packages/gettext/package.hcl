@@ -10,9 +10,10 @@ package "gettext" {
     debian = { suite = "trixie", source = "gettext" }
   }
 
-  # The C library's functions of translation are used. The catalogs of its own messages are left out.
+  # The C library's functions of translation are used. The catalogs of its own messages are left out. It packs an archive
+  # with the seed's xz: newer ones cut it into a block for each thread.
   autotools {
-    env = { LINGUAS = "" }
+    env = { LINGUAS = "", XZ_DEFAULTS = "-T1" }
     configure = [
       "--disable-acl", "--disable-csharp", "--disable-curses", "--disable-java", "--disable-libasprintf", "--disable-openmp",
       "--disable-rpath", "--disable-static", "--disable-xattr", "--enable-nls", "--with-included-libunistring",
