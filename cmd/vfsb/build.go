@@ -180,12 +180,12 @@ func printSummary(app *app, o engine.Options, s *engine.Summary, f *forecast, er
 	for _, path := range s.Delivered {
 		info, statErr := os.Stat(path)
 		if statErr == nil {
-			fmt.Printf("%s  %s\n", path, size(info.Size()))
+			fmt.Fprintf(stdout, "%s  %s\n", path, size(info.Size()))
 		}
 	}
 	if len(s.Delivered) == 0 {
 		for _, r := range s.Roots {
-			fmt.Printf("%s  %s\n", r.Label, r.Dir)
+			fmt.Fprintf(stdout, "%s  %s\n", r.Label, r.Dir)
 		}
 	}
 }

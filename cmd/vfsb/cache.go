@@ -127,7 +127,7 @@ func (a *app) cacheVerify(cmd *cobra.Command, labels []string) error {
 	return a.withCaches(labels, func(e *engine.Engine, g *engine.Graph) error {
 		var failures []error
 		for _, r := range e.Remotes {
-			fmt.Println(r.(*remote.Cache).Name())
+			fmt.Fprintln(stdout, r.(*remote.Cache).Name())
 			list, err := e.VerifyRemote(cmd.Context(), g, r)
 			if err == nil {
 				err = a.shares(list, "the same", "never built here")
@@ -157,7 +157,7 @@ func (a *app) shares(list []engine.Share, done, unknown string) error {
 		}
 		count[what]++
 		if what != done || a.verbose > 0 {
-			fmt.Printf("%-16s  %s%s\n", what, s.Label, detail)
+			fmt.Fprintf(stdout, "%-16s  %s%s\n", what, s.Label, detail)
 		}
 	}
 	if !a.quiet {
@@ -165,7 +165,7 @@ func (a *app) shares(list []engine.Share, done, unknown string) error {
 		for _, what := range slices.Sorted(maps.Keys(count)) {
 			sum = append(sum, fmt.Sprintf("%d %s", count[what], what))
 		}
-		fmt.Println(strings.Join(sum, ", "))
+		fmt.Fprintln(stdout, strings.Join(sum, ", "))
 	}
 	if failed {
 		return exitError{exitFailed}
@@ -187,10 +187,10 @@ func (a *app) cacheStat(cmd *cobra.Command, labels []string) error {
 				if gaveUp := (*remote.GaveUpError)(nil); errors.As(err, &gaveUp) {
 					err = gaveUp.Err
 				}
-				fmt.Printf("FAILED  %s  %s: %s\n", r.(*remote.Cache).Name(), mode, printableLines(err.Error()))
+				fmt.Fprintf(stdout, "FAILED  %s  %s: %s\n", r.(*remote.Cache).Name(), mode, printableLines(err.Error()))
 				continue
 			}
-			fmt.Printf("ok      %s  %s, answers in %s\n", r.(*remote.Cache).Name(), mode, took.Round(time.Microsecond))
+			fmt.Fprintf(stdout, "ok      %s  %s, answers in %s\n", r.(*remote.Cache).Name(), mode, took.Round(time.Microsecond))
 		}
 		if failed {
 			return exitError{exitFailed}
@@ -211,7 +211,7 @@ func (a *app) cacheStat(cmd *cobra.Command, labels []string) error {
 			case s.Known:
 				where = "here"
 			}
-			fmt.Printf("%-22s  %s\n", where, s.Label)
+			fmt.Fprintf(stdout, "%-22s  %s\n", where, s.Label)
 		}
 		return nil
 	})
@@ -237,7 +237,7 @@ func cacheKeygen(*cobra.Command, []string) error {
 		owner = u.Username + "@" + owner
 	}
 	fmt.Fprintf(os.Stderr, "wrote %s; this line goes into vfsb.hcl: trust { keys = [\"…\"] }\n", path)
-	fmt.Println(remote.Key{Public: signer.Public().(ed25519.PublicKey), Owner: owner})
+	fmt.Fprintln(stdout, remote.Key{Public: signer.Public().(ed25519.PublicKey), Owner: owner})
 	return nil
 }
 

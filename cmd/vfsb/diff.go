@@ -92,7 +92,7 @@ func (d *differ) run(a, b string) (differ bool, err error) {
 			}
 		}
 	}
-	out := bufio.NewWriter(os.Stdout)
+	out := bufio.NewWriter(stdout)
 	if d.json {
 		err = d.printJSON(out, difference)
 	} else {

@@ -56,7 +56,7 @@ func (a *app) show(ctx context.Context, asJSON bool, progress string, g *engine.
 
 // jsonDisplay prints every event but the lines that scripts print.
 func jsonDisplay(ctx context.Context) *display {
-	encoder := json.NewEncoder(os.Stdout)
+	encoder := json.NewEncoder(stdout)
 	encoder.SetEscapeHTML(false)
 	event := func(ev engine.Event) {
 		if ev.Event != engine.EventOutput {

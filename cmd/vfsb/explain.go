@@ -36,27 +36,27 @@ func explainVerb(app *app) *cobra.Command {
 func printExplanation(e *engine.Engine, x *engine.Explanation) {
 	switch {
 	case len(x.Waits) > 0:
-		fmt.Printf("%s may be built again: what it needs would be built first:\n  %s\n", x.Label, strings.Join(x.Waits, "\n  "))
-		fmt.Println("If their outputs come out the same, it is not.")
+		fmt.Fprintf(stdout, "%s may be built again: what it needs would be built first:\n  %s\n", x.Label, strings.Join(x.Waits, "\n  "))
+		fmt.Fprintln(stdout, "If their outputs come out the same, it is not.")
 		return
 	case x.Known && x.Record != nil:
-		fmt.Printf("%s is up to date: built %s in %s.\n", x.Label, x.Record.Time.Format(time.DateTime), seconds(x.Record.Seconds))
+		fmt.Fprintf(stdout, "%s is up to date: built %s in %s.\n", x.Label, x.Record.Time.Format(time.DateTime), seconds(x.Record.Seconds))
 	case x.Known:
-		fmt.Printf("%s is up to date: a node with the same key, or another machine, built it.\n", x.Label)
+		fmt.Fprintf(stdout, "%s is up to date: a node with the same key, or another machine, built it.\n", x.Label)
 	default:
-		fmt.Printf("%s would be built.\n", x.Label)
+		fmt.Fprintf(stdout, "%s would be built.\n", x.Label)
 	}
 	if x.Nearest == nil {
-		fmt.Println("This store knows no earlier build of it to compare with.")
+		fmt.Fprintln(stdout, "This store knows no earlier build of it to compare with.")
 		return
 	}
-	fmt.Printf("Against the build of %s:\n", x.Nearest.Time.Format(time.DateTime))
+	fmt.Fprintf(stdout, "Against the build of %s:\n", x.Nearest.Time.Format(time.DateTime))
 	for _, c := range x.Changes {
 		for _, line := range e.Words(c) {
-			fmt.Println("  " + line)
+			fmt.Fprintln(stdout, "  "+line)
 		}
 	}
 	if x.Known && x.Record != nil && x.Record.Layer == x.Nearest.Layer {
-		fmt.Println("Its output came out the same: what needs it was not built again.")
+		fmt.Fprintln(stdout, "Its output came out the same: what needs it was not built again.")
 	}
 }

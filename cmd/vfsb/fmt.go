@@ -76,7 +76,7 @@ func (f *formatter) format(name string) error {
 			return err
 		}
 	}
-	fmt.Println(name)
+	fmt.Fprintln(stdout, name)
 	return nil
 }
 
@@ -91,9 +91,9 @@ func (f *formatter) pipe() error {
 	switch {
 	case f.diags.HasErrors():
 	case !f.check:
-		_, err = os.Stdout.Write(formatted)
+		_, err = stdout.Write(formatted)
 	case changes:
-		fmt.Println(name)
+		fmt.Fprintln(stdout, name)
 	}
 	return err
 }

@@ -120,14 +120,14 @@ func (a *app) printCollection(c *cache.Collection, o cache.CollectOptions, lefto
 	}
 	if a.verbose > 0 {
 		for _, name := range leftovers {
-			fmt.Printf("%s %s\n", removed, name)
+			fmt.Fprintf(stdout, "%s %s\n", removed, name)
 		}
 		for _, it := range c.Removed {
-			fmt.Printf("%s %s %s  %s  last used %s: %s\n", removed, it.Name, it.Label, size(it.Size), it.Used.Format(time.DateOnly), it.Reason)
+			fmt.Fprintf(stdout, "%s %s %s  %s  last used %s: %s\n", removed, it.Name, it.Label, size(it.Size), it.Used.Format(time.DateOnly), it.Reason)
 		}
 	}
 	if len(leftovers) > 0 {
-		fmt.Printf("%s %s of broken downloads and stale package indexes\n", removed, size(leftoversSize))
+		fmt.Fprintf(stdout, "%s %s of broken downloads and stale package indexes\n", removed, size(leftoversSize))
 	}
 	freed := printItems(removed, c.Removed)
 	held := printItems("kept", c.Kept) + c.Rest
@@ -135,9 +135,9 @@ func (a *app) printCollection(c *cache.Collection, o cache.CollectOptions, lefto
 	if o.DryRun {
 		held += freed
 	}
-	fmt.Printf("%s %s; the store holds %s\n", free, size(freed+leftoversSize), size(held))
+	fmt.Fprintf(stdout, "%s %s; the store holds %s\n", free, size(freed+leftoversSize), size(held))
 	if over {
-		fmt.Printf("More than %s stays: what is kept, and why, stands above.\n", size(o.MaxSize))
+		fmt.Fprintf(stdout, "More than %s stays: what is kept, and why, stands above.\n", size(o.MaxSize))
 	}
 }
 
@@ -160,7 +160,7 @@ func printItems(verb string, items []cache.Item) (total int64) {
 		if count[g] == 1 {
 			plural = ""
 		}
-		fmt.Printf("%s %d %s%s, %s: %s\n", verb, count[g], g.kind, plural, size(bytes[g]), g.reason)
+		fmt.Fprintf(stdout, "%s %d %s%s, %s: %s\n", verb, count[g], g.kind, plural, size(bytes[g]), g.reason)
 	}
 	return total
 }

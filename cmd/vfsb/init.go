@@ -100,12 +100,12 @@ start from: into the new workspace, or into the one that it is called in.`,
 				return app.initPackage(pkg)
 			}
 			if err == nil {
-				fmt.Printf("%s is a workspace already\n", dir)
+				fmt.Fprintf(stdout, "%s is a workspace already\n", dir)
 			}
-			fmt.Println("next, there:")
-			fmt.Printf("  vfsb query //...:%s    what there is to build\n", seedPlatform)
-			fmt.Println("  vfsb init --package hello      a package of your own")
-			fmt.Println("  vfsb override //bash           your copy of an imported package")
+			fmt.Fprintln(stdout, "next, there:")
+			fmt.Fprintf(stdout, "  vfsb query //...:%s    what there is to build\n", seedPlatform)
+			fmt.Fprintln(stdout, "  vfsb init --package hello      a package of your own")
+			fmt.Fprintln(stdout, "  vfsb override //bash           your copy of an imported package")
 			return nil
 		},
 	}
@@ -134,7 +134,7 @@ func initWorkspace(dir string, isNew bool) error {
 		if err := os.MkdirAll(packages, 0o777); err != nil {
 			return err
 		}
-		fmt.Printf("wrote %s/\n", packages)
+		fmt.Fprintf(stdout, "wrote %s/\n", packages)
 	}
 	if isNew {
 		text := strings.ReplaceAll(newWorkspace, "DIGEST", carriedDigest())
@@ -147,7 +147,7 @@ func initWorkspace(dir string, isNew bool) error {
 		return writeNew(ignore, newIgnore)
 	}
 	if text, err := os.ReadFile(ignore); err != nil || !ignoresOut.Match(text) {
-		fmt.Printf("%s is there already; add to it: %s", ignore, newIgnore)
+		fmt.Fprintf(stdout, "%s is there already; add to it: %s", ignore, newIgnore)
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func (a *app) initPackage(name string) error {
 		writeNew(filepath.Join(dir, "package.hcl"), fill.Replace(newPackage)),
 	)
 	if err == nil {
-		fmt.Printf("next: vfsb build //%s:%s\n", name, seedPlatform)
+		fmt.Fprintf(stdout, "next: vfsb build //%s:%s\n", name, seedPlatform)
 	}
 	return err
 }
@@ -196,7 +196,7 @@ func writeNew(path, text string) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	fmt.Printf("wrote %s\n", path)
+	fmt.Fprintf(stdout, "wrote %s\n", path)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,7 +96,7 @@ func nodeRun(runs []cache.Record, back int) (cache.Record, error) {
 }
 
 func printRuns(runs []cache.Record, failed bool) {
-	fmt.Printf("%-3s  %-19s  %-8s  %8s  %-12s  %s\n", "run", "began", "status", "took", "key", "layer")
+	fmt.Fprintf(stdout, "%-3s  %-19s  %-8s  %8s  %-12s  %s\n", "run", "began", "status", "took", "key", "layer")
 	for i, r := range runs {
 		if failed && r.Status != string(engine.Failed) {
 			continue
@@ -106,7 +105,7 @@ func printRuns(runs []cache.Record, failed bool) {
 		if r.Layer != (cache.Layer{}) {
 			layer = shortHash(r.Layer.Tar)
 		}
-		fmt.Printf("~%-2d  %-19s  %-8s  %8s  %-12s  %s\n", i, r.Time.Format(time.DateTime), r.Status, seconds(r.Seconds), shortHash(r.Key), layer)
+		fmt.Fprintf(stdout, "~%-2d  %-19s  %-8s  %8s  %-12s  %s\n", i, r.Time.Format(time.DateTime), r.Status, seconds(r.Seconds), shortHash(r.Key), layer)
 	}
 }
 
@@ -130,7 +129,7 @@ func printLog(ctx context.Context, e *engine.Engine, runs []cache.Record, back i
 		if !e.Store.HasBlob(r.Log) { // the run was another machine's
 			e.PullBlob(ctx, r.Log)
 		}
-		if err := e.Store.ExportBlob(r.Log, os.Stdout); err != nil {
+		if err := e.Store.ExportBlob(r.Log, stdout); err != nil {
 			return fmt.Errorf("the log of %s: %w", r.Label, err)
 		}
 		return nil

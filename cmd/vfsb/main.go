@@ -48,6 +48,9 @@ func run() int {
 	defer stop()
 	err := newRoot().ExecuteContext(ctx)
 	if err == nil {
+		err = stdout.err
+	}
+	if err == nil {
 		return exitOK
 	}
 	code, message := classify(err)
@@ -134,6 +137,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
+	root.SetOut(stdout)
 	a.flags(root.PersistentFlags())
 	for _, verb := range []func(*app) *cobra.Command{
 		buildVerb, cacheVerb, chrootVerb, diffVerb, doctorVerb, explainVerb, fetchVerb, fmtVerb, gcVerb, graphVerb, initVerb, logVerb, overrideVerb,

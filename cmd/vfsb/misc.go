@@ -23,10 +23,10 @@ func versionVerb(app *app) *cobra.Command {
 				if info.Main.Version != "" {
 					version = info.Main.Version
 				}
-				fmt.Printf("vfsb %s (%s, sandbox contract %d, packages %s)\n", version, info.GoVersion, sandbox.Contract, carriedDigest())
+				fmt.Fprintf(stdout, "vfsb %s (%s, sandbox contract %d, packages %s)\n", version, info.GoVersion, sandbox.Contract, carriedDigest())
 				return nil
 			}
-			fmt.Printf("vfsb %s\n", version)
+			fmt.Fprintf(stdout, "vfsb %s\n", version)
 			return nil
 		},
 	}
@@ -55,9 +55,9 @@ func doctorVerb(app *app) *cobra.Command {
 				case !f.OK:
 					mark = "no  "
 				}
-				fmt.Printf("%s  %-32s %s\n", mark, f.Name, f.Detail)
+				fmt.Fprintf(stdout, "%s  %-32s %s\n", mark, f.Name, f.Detail)
 				if f.Remedy != "" {
-					fmt.Printf("      remedy: %s\n", f.Remedy)
+					fmt.Fprintf(stdout, "      remedy: %s\n", f.Remedy)
 				}
 			}
 			if unfit {
@@ -86,13 +86,13 @@ packages into a folder that serves as --mirror when a mirror has dropped them.`,
 					e.Fetcher.Update = true
 					changed, err := e.UpdateSeeds(cmd.Context())
 					for _, line := range changed {
-						fmt.Println(line)
+						fmt.Fprintln(stdout, line)
 					}
 					return err
 				case args[0] == "export" && len(args) == 2:
 					n, err := e.ExportSeeds(cmd.Context(), args[1])
 					if err == nil {
-						fmt.Printf("%d packages are in %s; use it with --mirror %s\n", n, args[1], args[1])
+						fmt.Fprintf(stdout, "%d packages are in %s; use it with --mirror %s\n", n, args[1], args[1])
 					}
 					return err
 				}
@@ -113,10 +113,10 @@ func listSeeds(e *engine.Engine) error {
 	for _, name := range names {
 		total := int64(0)
 		for _, d := range seeds[name] {
-			fmt.Printf("%s  %s %s  %s\n", name, d.Package, d.Version, d.SHA256)
+			fmt.Fprintf(stdout, "%s  %s %s  %s\n", name, d.Package, d.Version, d.SHA256)
 			total += d.Size
 		}
-		fmt.Printf("%s: %d packages, %s\n", name, len(seeds[name]), size(total))
+		fmt.Fprintf(stdout, "%s: %d packages, %s\n", name, len(seeds[name]), size(total))
 	}
 	return nil
 }

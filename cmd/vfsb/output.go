@@ -1,17 +1,39 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 )
+
+// stdout is standard output. What could not be written is an error of the whole run.
+var stdout = &stickyWriter{w: os.Stdout}
+
+// A stickyWriter remembers its first error, so that not every line must be looked after.
+type stickyWriter struct {
+	w   io.Writer
+	mu  sync.Mutex
+	err error
+}
+
+func (s *stickyWriter) Write(b []byte) (int, error) {
+	n, err := s.w.Write(b)
+	if err != nil {
+		s.mu.Lock()
+		s.err = cmp.Or(s.err, err)
+		s.mu.Unlock()
+	}
+	return n, err
+}
 
 // writeOutput writes to standard output, or, if file names one, a file that appears when it is complete.
 func writeOutput(file string, write func(io.Writer) error) (err error) {
 	if file == "" {
-		return write(os.Stdout)
+		return write(stdout)
 	}
 	defer func() {
 		if err != nil {

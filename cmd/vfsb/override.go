@@ -65,7 +65,7 @@ func override(ws *load.Workspace, what string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s is now this workspace's own, a copy of %s\nto go back: rm -r %s\n", o.Path, o.Imported, path.Join(ws.Root, o.Path))
+	fmt.Fprintf(stdout, "%s is now this workspace's own, a copy of %s\nto go back: rm -r %s\n", o.Path, o.Imported, path.Join(ws.Root, o.Path))
 	return nil
 }
 
@@ -88,7 +88,7 @@ func listOverrides(ws *load.Workspace) error {
 		default:
 			state = fmt.Sprintf("changed; that of %q is still what was copied", o.Import)
 		}
-		fmt.Printf("%s  %s\n", o.Path, state)
+		fmt.Fprintf(stdout, "%s  %s\n", o.Path, state)
 	}
 	return nil
 }

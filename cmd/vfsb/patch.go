@@ -111,7 +111,7 @@ func (p *patcher) begin(cmd *cobra.Command) error {
 	if err := source.CopyTo(p.dir, p.stateText(source)); err != nil {
 		return err
 	}
-	fmt.Printf("The source of %s is in %s, with %d patches applied.\nEdit it, then: vfsb patch %s --finish --name WHAT-IT-DOES\n",
+	fmt.Fprintf(stdout, "The source of %s is in %s, with %d patches applied.\nEdit it, then: vfsb patch %s --finish --name WHAT-IT-DOES\n",
 		p.node.Label, p.dir, len(p.node.Step.Patches), p.command())
 	return nil
 }
@@ -204,7 +204,7 @@ func (p *patcher) finish(cmd *cobra.Command) error {
 		return usageError{fmt.Errorf("nothing was written:\n  %s", strings.Join(edits.Refused, "\n  "))}
 	}
 	if !edited {
-		fmt.Printf("Nothing was edited in %s: there is nothing to write.\n", p.dir)
+		fmt.Fprintf(stdout, "Nothing was edited in %s: there is nothing to write.\n", p.dir)
 		return p.writeState(source)
 	}
 	text, err := source.Patch(cmd.Context(), p.dir, edits)
@@ -281,11 +281,11 @@ func (p *patcher) add(patch []byte) error {
 	if diags.HasErrors() || !slices.Equal(ws.Packages[pkg.Name].Patches, append(slices.Clone(pkg.Patches), path)) {
 		return usageError{errors.Join(fmt.Errorf("%s would not be applied after all other patches of %s; begin their names with numbers of four digits, as in 0001-name.patch, and finish again", file, pkg.Name), undo())}
 	}
-	fmt.Println(path)
+	fmt.Fprintln(stdout, path)
 	if hclPath != "" {
-		fmt.Println(hclPath)
+		fmt.Fprintln(stdout, hclPath)
 	}
-	fmt.Printf("Build it: vfsb build %s. The folder %s stays for further patches; vfsb patch %s --abandon removes it.\n", p.node.Label, p.dir, p.command())
+	fmt.Fprintf(stdout, "Build it: vfsb build %s. The folder %s stays for further patches; vfsb patch %s --abandon removes it.\n", p.node.Label, p.dir, p.command())
 	return nil
 }
 

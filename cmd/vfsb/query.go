@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"sort"
 
@@ -51,7 +50,7 @@ func queryVerb(app *app) *cobra.Command {
 				}
 				sort.Strings(labels)
 				for _, l := range slices.Compact(labels) {
-					fmt.Println(l)
+					fmt.Fprintln(stdout, l)
 				}
 				return nil
 			})
@@ -82,10 +81,10 @@ func renderVerb(app *app) *cobra.Command {
 				}
 				if fields {
 					for _, k := range sortedKeys(n.Step.Env) {
-						fmt.Printf("# %s=%s\n", k, n.Step.Env[k])
+						fmt.Fprintf(stdout, "# %s=%s\n", k, n.Step.Env[k])
 					}
 				}
-				_, err = os.Stdout.Write(n.Step.Script)
+				_, err = stdout.Write(n.Step.Script)
 				return err
 			})
 		},

@@ -63,7 +63,7 @@ func (a *app) workHere(cmd *cobra.Command) engine.Report {
 	}
 	var report engine.Report
 	err = a.withStore(func(store *cache.Store) error {
-		report = (&engine.Worker{Store: store, Jobs: jobs}).Work(cmd.Context(), dir, os.Stdout)
+		report = (&engine.Worker{Store: store, Jobs: jobs}).Work(cmd.Context(), dir, stdout)
 		return nil
 	})
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -34,7 +33,7 @@ text. What only ran while it was built, such as the cross compiler, is not in it
 				if err != nil {
 					return err
 				}
-				out := cyclonedx.NewBOMEncoder(os.Stdout, cyclonedx.BOMFileFormatJSON).SetPretty(true).SetEscapeHTML(false)
+				out := cyclonedx.NewBOMEncoder(stdout, cyclonedx.BOMFileFormatJSON).SetPretty(true).SetEscapeHTML(false)
 				return out.EncodeVersion(billOf(e.Workspace.Root, g.Nodes[id], list), cyclonedx.SpecVersion1_6)
 			})
 		},

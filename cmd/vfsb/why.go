@@ -59,19 +59,19 @@ func (a *app) why(e *engine.Engine, from, to string, all bool, most int) error {
 	}
 	for i, path := range paths {
 		if i > 0 {
-			fmt.Println()
+			fmt.Fprintln(stdout)
 		}
 		printPath(path)
 	}
 	if all && more {
-		fmt.Printf("\nThere are more than %d paths; --most %d prints more of them.\n", most, 10*most)
+		fmt.Fprintf(stdout, "\nThere are more than %d paths; --most %d prints more of them.\n", most, 10*most)
 	}
 	return nil
 }
 
 // printPath prints a path, its columns aligned.
 func printPath(path []engine.Hop) {
-	fmt.Println(path[0].From)
+	fmt.Fprintln(stdout, path[0].From)
 	width := [2]int{}
 	rows := make([][3]string, len(path))
 	for i, hop := range path {
@@ -85,7 +85,7 @@ func printPath(path []engine.Hop) {
 		}
 	}
 	for _, r := range rows {
-		fmt.Printf("  %-*s  %-*s  %s\n", width[0], r[0], width[1], r[1], r[2])
+		fmt.Fprintf(stdout, "  %-*s  %-*s  %s\n", width[0], r[0], width[1], r[1], r[2])
 	}
 }
 
@@ -99,9 +99,9 @@ func (a *app) notNeeded(e *engine.Engine, from *engine.Node, to load.Label) erro
 	if err := a.diagnose(e.Workspace, diags); err != nil {
 		return err
 	}
-	fmt.Printf("%s does not need %s.\n", from.Label, c.Label())
+	fmt.Fprintf(stdout, "%s does not need %s.\n", from.Label, c.Label())
 	if g.Find(from.Label) != nil {
-		fmt.Printf("It is the other way round: vfsb why %s %s\n", c.Label(), from.Label)
+		fmt.Fprintf(stdout, "It is the other way round: vfsb why %s %s\n", c.Label(), from.Label)
 	}
 	return exitError{exitFailed}
 }
