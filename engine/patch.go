@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"vfsb/cache"
 	"vfsb/engine/action"
 	"vfsb/engine/artifact"
@@ -101,7 +103,7 @@ func (e *Engine) stageRoot(n *Node) (*Graph, error) {
 // prologue is the beginning of the node's script, which unpacks and patches: what comes before any other phase.
 func prologue(n *Node) ([]byte, error) {
 	if n.Step == nil || n.Step.Script == nil || len(n.Step.Sources) == 0 {
-		return nil, fmt.Errorf("%s: %s has no source that a script unpacks; name a target that has one", load.Pos(n.Target.Range), n.Label)
+		return nil, hcl.Diagnostics{load.Errorf(n.Target.Range, "%s has no source that a script unpacks; name a target that has one", n.Label)}
 	}
 	at, unpacks := 0, false
 	for line := range bytes.Lines(n.Step.Script) {
@@ -118,8 +120,8 @@ func prologue(n *Node) ([]byte, error) {
 		}
 		at += len(line)
 	}
-	return nil, fmt.Errorf("%s: the script of %s has no phase after that of unpacking, so nothing tells where its source is ready; include prologue.sh.j2 in its template, and begin a phase after it",
-		load.Pos(n.Target.Range), n.Label)
+	return nil, hcl.Diagnostics{load.Errorf(n.Target.Range,
+		"the script of %s has no phase after that of unpacking, so nothing tells where its source is ready; include prologue.sh.j2 in its template, and begin a phase after it", n.Label)}
 }
 
 // unpack runs the prologue.

@@ -135,6 +135,12 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if info, err := os.Stat(a.directory); err != nil || !info.IsDir() {
+				return usageError{fmt.Errorf("--directory: there is no folder %s", a.directory)}
+			}
+			return nil
+		},
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetOut(stdout)

@@ -37,10 +37,16 @@ type Override struct {
 func (ws *Workspace) Override(path string) (Override, error) {
 	matches := func(pattern string) bool { ok, _ := filepath.Match(pattern, path); return ok }
 	o, ok := ws.imported(path)
-	if !ok || !slices.ContainsFunc(overridable, matches) {
-		return o, fmt.Errorf("no imported folder has %s%s", path, Suggest(filepath.Base(path), keys(ws.Packages)))
-	}
 	own := filepath.Join(ws.Root, path)
+	if !ok || !slices.ContainsFunc(overridable, matches) {
+		remedy := ""
+		if _, err := os.Lstat(own); err == nil {
+			remedy = "; it is this workspace's own: edit it"
+		} else if name, ok := strings.CutPrefix(path, "packages/"); ok {
+			remedy = Suggest(name, keys(ws.Packages))
+		}
+		return o, fmt.Errorf("no imported folder has %s%s", path, remedy)
+	}
 	if names, err := filepath.Glob(filepath.Join(own, "patches", "*.patch")); err == nil && len(names) > 0 && !isFile(filepath.Join(own, "package.hcl")) {
 		return o, fmt.Errorf("%s/patches holds patches on the imported package; move them away, and afterwards back, with their names in the new package.hcl", path)
 	}
