@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
@@ -166,7 +168,16 @@ func (a *app) openStore() (*cache.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cache.Open(dir)
+	store, err := cache.Open(dir)
+	return store, unwritable(err)
+}
+
+// unwritable adds a remedy to the error of a folder that cannot be written to.
+func unwritable(err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("%w; name a folder that can be written to with --store or VFSB_STORE", err)
+	}
+	return err
 }
 
 // open loads the workspace.

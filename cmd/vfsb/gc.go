@@ -66,11 +66,7 @@ declared now, and its sources. Builds may run meanwhile.`,
 
 func (a *app) collect(cmd *cobra.Command, o cache.CollectOptions, sources, current bool) error {
 	if _, err := load.FindRoot(a.directory); err != nil {
-		dir, err := a.storeDir()
-		if err != nil {
-			return err
-		}
-		store, err := cache.Open(dir)
+		store, err := a.openStore()
 		if err != nil {
 			return err
 		}

@@ -43,8 +43,13 @@ func doctorVerb(app *app) *cobra.Command {
 				return err
 			}
 			if err := os.MkdirAll(dir, 0o700); err != nil {
-				return err
+				return unwritable(err)
 			}
+			tried, err := os.MkdirTemp(dir, "doctor-")
+			if err != nil {
+				return unwritable(err)
+			}
+			defer os.Remove(tried)
 			paint := painter(app.colors(os.Stdout))
 			unfit := false
 			for _, f := range sandbox.Check(dir) {
