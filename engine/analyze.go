@@ -57,7 +57,8 @@ func Analyze(ws *load.Workspace, rules []Rule, exec load.Exec, roots []load.Conf
 	return analyze(ws, rules, exec, roots, nil)
 }
 
-// analyze is Analyze. If seed is not nil, it takes the place of every seed that a node names.
+// analyze is Analyze. If seed is not nil, it takes the place of every seed in a root of a stage; other things that are
+// unpacked as a seed is, such as an emulator, stay.
 func analyze(ws *load.Workspace, rules []Rule, exec load.Exec, roots []load.Config, seed *load.Target) (*Graph, hcl.Diagnostics) {
 	a := &analyzer{
 		ws: ws, rules: map[string]*Rule{}, resolver: load.NewResolver(ws, exec), seed: seed,
@@ -125,7 +126,7 @@ func (a *analyzer) analyze(n *Node) {
 				a.resolveError(n, e, err)
 				continue
 			}
-			if a.seed != nil && c.Target.Kind == SeedKind {
+			if a.seed != nil && edgeKind(kind) == rootEdge && c.Target.Kind == SeedKind {
 				c.Target = a.seed
 			}
 			id := a.node(c)

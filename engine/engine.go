@@ -81,7 +81,7 @@ func (e *Engine) Analyze(roots []load.Config) (*Graph, hcl.Diagnostics) {
 	return Analyze(e.Workspace, e.Rules, e.Exec, roots)
 }
 
-// Reseed makes the graph of what the roots need if seed, of kind SeedKind, takes the place of every seed that they name.
+// Reseed makes the graph of what the roots need if seed, of kind SeedKind, takes the place of every seed in a root of a stage.
 func (e *Engine) Reseed(roots []load.Config, seed *load.Target) (*Graph, hcl.Diagnostics) {
 	g, diags := analyze(e.Workspace, e.Rules, e.Exec, roots, seed)
 	g.seed = seed
