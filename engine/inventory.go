@@ -43,8 +43,10 @@ func (e *Engine) Inventory(ctx context.Context, g *Graph) ([]Component, error) {
 		}
 		seen[id] = true
 		n := g.Nodes[id]
+		var c *Component // nil: a group, or made of others' layers
 		if n.Step != nil && n.Step.Script != nil {
-			if err := e.addNode(ctx, component(n), n); err != nil {
+			c = component(n)
+			if err := e.addNode(ctx, c, n); err != nil {
 				return err
 			}
 		}
@@ -55,10 +57,9 @@ func (e *Engine) Inventory(ctx context.Context, g *Graph) ([]Component, error) {
 			if err := visit(edge.to); err != nil {
 				return err
 			}
-			if n.Step == nil || n.Step.Script == nil {
+			if c == nil {
 				continue
 			}
-			c := component(n)
 			for _, to := range g.closure([]int32{edge.to}) { // a group's members
 				if name := g.Nodes[to].Target.Package.Name; name != c.Package.Name && !slices.Contains(c.Needs, name) {
 					c.Needs = append(c.Needs, name)
