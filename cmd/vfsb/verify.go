@@ -123,7 +123,22 @@ func (a *app) verifySeed(ctx context.Context, e *engine.Engine, g *engine.Graph,
 	if err != nil {
 		return verifyError(err)
 	}
-	var same, different, host, hostDiffers int
+	n := tellCompared(list, asJSON, show)
+	if !asJSON && !a.quiet {
+		fmt.Fprintf(os.Stderr, "verified in %s: %d the same from %s, %d different; of %d tools that run here, which may differ, %d do\n",
+			summary.Wall.Round(10*time.Millisecond), n.same, configs[0].Target.Label(), n.different, n.host, n.hostDiffers)
+	}
+	if n.different > 0 {
+		return exitError{exitDiffers}
+	}
+	return nil
+}
+
+// A comparison counts nodes that came of two seeds.
+type comparison struct{ same, different, host, hostDiffers int }
+
+// tellCompared tells of the nodes that should not differ and do, or as JSON of all, and counts them.
+func tellCompared(list []engine.Compared, asJSON bool, show *display) (n comparison) {
 	for _, c := range list {
 		ev := engine.Event{Event: engine.EventFinished, Label: c.Label, Status: engine.Same, Layer: c.Layer.Tar.String()}
 		if c.Differ != nil {
@@ -131,14 +146,14 @@ func (a *app) verifySeed(ctx context.Context, e *engine.Engine, g *engine.Graph,
 		}
 		switch {
 		case c.Host:
-			host++
+			n.host++
 			if c.Differ != nil {
-				hostDiffers++
+				n.hostDiffers++
 			}
 		case c.Differ == nil:
-			same++
+			n.same++
 		default:
-			different++
+			n.different++
 			if c.Cause != "" {
 				ev.Message += "; so did its input " + c.Cause
 			}
@@ -150,14 +165,7 @@ func (a *app) verifySeed(ctx context.Context, e *engine.Engine, g *engine.Graph,
 			show.event(ev)
 		}
 	}
-	if !asJSON && !a.quiet {
-		fmt.Fprintf(os.Stderr, "verified in %s: %d the same from %s, %d different; of %d tools that run here, which may differ, %d do\n",
-			summary.Wall.Round(10*time.Millisecond), same, configs[0].Target.Label(), different, host, hostDiffers)
-	}
-	if different > 0 {
-		return exitError{exitDiffers}
-	}
-	return nil
+	return n
 }
 
 // parseShare reads a percentage.
