@@ -32,12 +32,21 @@ own, the host's network and resolv.conf, and, if its programs are another machin
 under the emulator of a platform. Neither root nor anything of the host is needed.
 
 What is changed in a folder stays. A tarball is unpacked, and what is changed is thrown
-away, unless --keep names a folder to unpack it into. There is one id inside, 0: files
-are yours outside, and chown has no effect.`,
+away, unless --keep names a folder to unpack it into.
+
+The ids inside are 65,536 if you are root, with owners on disk as inside. Else id 0 is you,
+and the others are those that /etc/subuid and /etc/subgid give you. Where they give none,
+or newuidmap is missing, 0 is the only one, and chown has no effect.`,
 		Example: `  vfsb chroot ./stage3 emerge --info
   vfsb chroot --cpu cortex-a53 --bind ~/src:/src:ro out/stage1-arm64.tar.zst`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if os.Geteuid() != 0 {
+				// Without the ids of others it goes on as it is; doctor tells.
+				if code, err := sandbox.WithUsers(cmd.Context()); err == nil {
+					return exitError{code}
+				}
+			}
 			return app.withStore(func(store *cache.Store) error { return c.run(cmd.Context(), store, args[0], args[1:]) })
 		},
 	}
@@ -99,7 +108,7 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 		}
 		return usageError{err}
 	}
-	spec := sandbox.Spec{Dir: dir, Cwd: "/", Argv: command, Env: c.environment(), Terminal: true, Network: !c.noNet, NoBuild: true}
+	spec := sandbox.Spec{Dir: dir, Cwd: "/", Argv: command, Env: c.environment(), Terminal: true, Network: !c.noNet, Users: true, NoBuild: true}
 	if len(command) == 0 {
 		spec.Argv = []string{shell, "-i"}
 	}
@@ -184,7 +193,7 @@ func (c *chroot) unpack(ctx context.Context, dir, tarball string) (tree string, 
 	if err := os.Chmod(tree, 0o755); err != nil { // whatever the umask
 		return "", err
 	}
-	if err := source.UnpackImage(tree, []*os.File{f}, source.UnpackOptions{Remedy: "name a folder, or a tarball of a root file system"}); err != nil {
+	if err := source.UnpackImage(tree, []*os.File{f}, source.UnpackOptions{Owners: sandbox.HasUsers(), Remedy: "name a folder, or a tarball of a root file system"}); err != nil {
 		switch {
 		case ctx.Err() != nil:
 			err = context.Cause(ctx)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,6 +121,76 @@ func TestChrootWhere(t *testing.T) {
 				t.Errorf("exit code %d: %s", code, out)
 			}
 		})
+	}
+}
+
+// TestChrootUsers: a tarball's owners are there where the machine has ids for them, and so is what chown makes, on disk, too.
+func TestChrootUsers(t *testing.T) {
+	seed, _, err := busyboxSeed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	chroot := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("vfsb", append([]string{"--store", filepath.Join(dir, "store"), "chroot"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	doctor, _ := exec.Command("vfsb", "--store", filepath.Join(dir, "store"), "doctor").CombinedOutput()
+	many := strings.Contains(string(doctor), "chown and su work\n")
+	if os.Getuid() == 0 && !many {
+		t.Errorf("root has one id: %s", doctor)
+	}
+	b, err := os.ReadFile(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tarball bytes.Buffer
+	tarball.Write(bytes.TrimRight(b, "\x00"))
+	tarball.Write(make([]byte, -tarball.Len()&511))
+	w := tar.NewWriter(&tarball)
+	for _, h := range []tar.Header{
+		{Typeflag: tar.TypeDir, Name: "owned/", Mode: 0o2750},
+		{Typeflag: tar.TypeReg, Name: "owned/file", Mode: 0o4755},
+		{Typeflag: tar.TypeSymlink, Name: "owned/link", Linkname: "file"},
+		{Typeflag: tar.TypeFifo, Name: "owned/fifo", Mode: 0o644},
+	} {
+		h.Uid, h.Gid = 5, 6
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "root.tar")
+	if err := os.WriteFile(name, tarball.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const look = "cd /owned; stat -c '%n %u %g %a' . file fifo; stat -c '%u %g' link; echo > new; chown 7:8 new; stat -c '%u %g' new"
+	want := ". 5 6 2750\nfile 5 6 4755\nfifo 5 6 644\n5 6\n7 8\n"
+	if !many {
+		want = ". 0 0 2750\nfile 0 0 4755\nfifo 0 0 644\n0 0\n0 0\n"
+	}
+	tree := filepath.Join(dir, "tree")
+	for _, args := range [][]string{{name}, {"--keep", tree, name}} {
+		if out := chroot(append(args, "sh", "-c", look)...); out != want {
+			t.Errorf("%q:\n%s", args, out)
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(filepath.Join(tree, "owned"), &st); err != nil {
+		t.Fatal(err)
+	}
+	if many == (int(st.Uid) == os.Getuid()) || os.Getuid() == 0 && (st.Uid != 5 || st.Gid != 6) {
+		t.Errorf("on disk the owner is %d:%d", st.Uid, st.Gid)
+	}
+	chroot(tree, "sh", "-c", "chown -R 0:0 /owned") // so that the test's folder can be removed
+	if got := names(t, filepath.Join(dir, "store/run")); got != "" {
+		t.Errorf("in the store lie %s", got)
 	}
 }
 

@@ -67,9 +67,14 @@ var errInterrupted = errors.New("interrupted; what was finished is kept")
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, syscall.SIGTERM)
+	terminals := signals
+	if sandbox.IsWithUsers() { // they come to who has started this process, too, and so once more
+		terminals = make(chan os.Signal, 1)
+	}
+	signal.Notify(terminals, os.Interrupt)
 	if !signal.Ignored(syscall.SIGHUP) { // by nohup
-		signal.Notify(signals, syscall.SIGHUP)
+		signal.Notify(terminals, syscall.SIGHUP)
 	}
 	go func() {
 		for s := range signals {

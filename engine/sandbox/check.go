@@ -65,7 +65,7 @@ func Check(storeDir string) []Finding {
 		}
 		all = append(all, f)
 	}
-	all = append(all, checkBinfmt(binfmt), checkPidMax(), checkGroups())
+	all = append(all, checkBinfmt(binfmt), checkPidMax(), checkGroups(), checkUsers())
 	if runtime.GOARCH == "amd64" {
 		all = append(all, check32(storeDir))
 	}
@@ -179,6 +179,25 @@ func check32(dir string) Finding {
 	if f.OK = err == nil; !f.OK {
 		f.Detail, f.Remedy = "do not work: "+err.Error(), "build for i686 on a machine whose kernel has CONFIG_IA32_EMULATION, in no paravirtualized guest without it"
 	}
+	return f
+}
+
+// checkUsers looks for more ids than one.
+func checkUsers() Finding {
+	f := Finding{Name: "users in vfsb chroot", OK: HasUsers(), Detail: "chown and su work"}
+	if f.OK || os.Geteuid() == 0 {
+		if !f.OK {
+			f.Detail = "one only: this user namespace has no others"
+		}
+		return f
+	}
+	proc, ready, err := startWithUsers(nil, nil, nil, nil)
+	if f.OK = err == nil; !f.OK {
+		f.Detail, f.Remedy = "one only: "+err.Error(), "install newuidmap (package uidmap or shadow-utils), and give the user ids: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"
+		return f
+	}
+	ready.Close() // and so it ends
+	proc.Wait()
 	return f
 }
 

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The sandbox has one id, 0. For an ordinary user it is the caller's own outside, so files that it writes are the
+// The sandbox has one id, 0, unless Spec.Users asks for more. For an ordinary user it is the caller's own outside, so files that it writes are the
 // caller's. For root it is an id that nobody has: the kernel lets the id 0 of the host write its sysctls and other
 // files of /proc and /sys whatever capabilities it lacks, and an id in use would reach that user's processes and files.
 // What the sandbox sees of the host's files it then sees through idmapped mounts, on which that id is written to disk
@@ -35,9 +34,18 @@ var privileged = sync.OnceValue(func() bool {
 	return st.Uid == 0
 })
 
-// setIDs maps 0 to the id outside.
-func setIDs(attr *syscall.SysProcAttr) {
+// users is how many ids root's sandboxes with users have: those of a user namespace of systemd's or a container's.
+const users = 1 << 16
+
+// setIDs maps the ids inside to those outside.
+func setIDs(attr *syscall.SysProcAttr, many bool) {
 	uid, gid := os.Geteuid(), os.Getegid()
+	if many {
+		attr.GidMappingsEnableSetgroups = true
+		attr.Credential = &syscall.Credential{}
+		attr.UidMappings, attr.GidMappings = manyIDs("/proc/self/uid_map"), manyIDs("/proc/self/gid_map")
+		return
+	}
 	if privileged() {
 		uid, gid = unusedID("/proc/self/uid_map"), unusedID("/proc/self/gid_map")
 		attr.GidMappingsEnableSetgroups = true
@@ -47,25 +55,71 @@ func setIDs(attr *syscall.SysProcAttr) {
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
 }
 
+// HasUsers reports whether this process's sandboxes have more ids than 0 if Spec.Users asks for them: root's do, and those
+// of a user namespace's root who has more, see [WithUsers].
+var HasUsers = sync.OnceValue(func() bool {
+	var rights [2]unix.CapUserData
+	const needed = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	if os.Geteuid() != 0 || unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &rights[0]) != nil || rights[0].Effective&needed != needed {
+		return false
+	}
+	if b, err := os.ReadFile("/proc/self/setgroups"); err != nil || string(b) != "allow\n" {
+		return false
+	}
+	for _, name := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
+		count := 0
+		for _, m := range manyIDs(name) {
+			count += m.Size
+		}
+		if count < 2 {
+			return false
+		}
+	}
+	return true
+})
+
+// manyIDs maps ids of the sandbox to as many that nobody has, for root, or to all that its user namespace has.
+func manyIDs(mapFile string) (all []syscall.SysProcIDMap) {
+	for _, r := range idRanges(mapFile) {
+		switch {
+		case !privileged():
+			all = append(all, syscall.SysProcIDMap{ContainerID: r.first, HostID: r.first, Size: r.count})
+		case r.first <= sandboxID && sandboxID+users <= r.first+r.count:
+			return []syscall.SysProcIDMap{{ContainerID: 0, HostID: sandboxID, Size: users}}
+		}
+	}
+	return all
+}
+
+// An idRange is a line of /proc/self/uid_map, as this process sees it.
+type idRange struct{ first, count int }
+
+func idRanges(mapFile string) (list []idRange) {
+	b, _ := os.ReadFile(mapFile)
+	for line := range strings.Lines(string(b)) {
+		var r idRange
+		var outside int
+		if n, _ := fmt.Sscan(line, &r.first, &outside, &r.count); n == 3 {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
 // unusedID returns sandboxID, or in a container that lacks it the largest id that the container has and that is no
 // common name for nobody.
 func unusedID(mapFile string) int {
-	f, err := os.Open(mapFile)
-	if err != nil {
+	ranges := idRanges(mapFile)
+	if len(ranges) == 0 {
 		return sandboxID
 	}
-	defer f.Close()
 	best := 0
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var inside, outside, count int
-		if n, _ := fmt.Sscan(lines.Text(), &inside, &outside, &count); n != 3 {
-			continue
-		}
-		if inside <= sandboxID && sandboxID < inside+count {
+	for _, r := range ranges {
+		if r.first <= sandboxID && sandboxID < r.first+r.count {
 			return sandboxID
 		}
-		last := inside + count - 1
-		if last >= 65534 && inside < 65534 && last < 65536 {
+		last := r.first + r.count - 1
+		if last >= 65534 && r.first < 65534 && last < 65536 {
 			last = 65533
 		}
 		best = max(best, last)

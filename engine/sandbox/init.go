@@ -32,8 +32,9 @@ func init() {
 func startedAsInit() bool { return len(os.Args) == 2 && os.Args[0] == initName && os.Getpid() == 1 }
 
 // Init makes this process pid 1 of a sandbox if it was started as such, and then never returns; else it returns at
-// once. It must be the first call of main, and of TestMain in packages whose tests run sandboxes.
+// once, or where [WithUsers] has started it, as soon as it has its ids. It must be the first call of main, and of TestMain in packages whose tests run sandboxes.
 func Init() {
+	awaitUsers()
 	if !startedAsInit() {
 		return
 	}
@@ -167,8 +168,8 @@ func (p *pid1) setUp(trees []int) error {
 		{"set limits", setLimits},
 		{"set personality", func() error { return setPersonality(p.order.Linux32) }},
 		{"give up dumps", func() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }},
+		{"filter system calls", p.filterSyscalls},
 		{"drop capabilities", dropCapabilities},
-		{"filter system calls", filterSyscalls},
 	}
 	for _, s := range steps {
 		if err := s.do(); err != nil {
@@ -247,6 +248,9 @@ func (p *pid1) makeRoot() error {
 		return err
 	}
 	fd, err := overlay(lowers, "upper", "work", "n")
+	if err == nil && p.order.Users {
+		err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_NOSUID})
+	}
 	if err != nil {
 		return err
 	}

@@ -352,7 +352,7 @@ func mkdirAll(root *os.Root, name string) error {
 
 // newOrder translates a Spec. The paths are in the order of the order's link targets.
 func newOrder(s *Spec) (*order, *hostPaths) {
-	o := &order{Argv: slices.Clone(s.Argv), Env: slices.Clone(s.Env), Cwd: s.Cwd, Linux32: s.Linux32, Network: s.Network, PidMax: s.Processes,
+	o := &order{Argv: slices.Clone(s.Argv), Env: slices.Clone(s.Env), Cwd: s.Cwd, Linux32: s.Linux32, Network: s.Network, Users: s.Users && HasUsers(), PidMax: s.Processes,
 		Stdin: s.Stdin != nil, Stdout: s.Stdout != nil, Stderr: s.Stderr != nil,
 		Merged: s.Stdout != nil && s.Stdout == s.Stderr}
 	if s.Jobserver != nil {
@@ -435,7 +435,7 @@ func start(s *Spec, o *order, bounds *group) (*box, error) {
 	if s.Network {
 		attr.Cloneflags &^= unix.CLONE_NEWNET
 	}
-	setIDs(attr)
+	setIDs(attr, o.Users)
 	leave := bounds.join(attr)
 	proc, err := os.StartProcess("/proc/self/exe", []string{initName, strconv.Itoa(len(files))}, &os.ProcAttr{
 		Files: files,

@@ -1,6 +1,6 @@
 // Package sandbox runs one command with unpacked layers as its root folder and nothing of the host in sight.
 //
-// The command sees one id (0), an overlay of the layers, /build and /out as plain folders, private /tmp, /dev, /proc
+// The command sees one id (0; see [Spec].Users), an overlay of the layers, /build and /out as plain folders, private /tmp, /dev, /proc
 // and /sys, and no network but the loopback. It works alike for root and for an ordinary user, and what the command
 // writes lies on disk owned by the caller. The package knows folders, descriptors and the kernel; it does not know
 // what a layer means, where the store is, or why the command runs.
@@ -80,7 +80,10 @@ type Spec struct {
 	Resume  bool          // go on with the upper folder and the build folder of an earlier run in Dir
 	Linux32 bool          // the 32-bit personality: uname says i686
 	Network bool          // the host's network, to work in a tree; false: none but the loopback
-	NoBuild bool          // what the root has at /build and /out is seen, not folders of Dir
+	// Users gives the command more ids than 0, if [HasUsers]: chown, su and setuid programs then do what they do elsewhere.
+	// Owners are on disk as inside if root runs the sandbox, else those that its user namespace maps them to.
+	Users   bool
+	NoBuild bool // what the root has at /build and /out is seen, not folders of Dir
 	// Processes is the largest process id inside, so about the number of processes; 0 is 32768, the least is 301.
 	// Kernels before 6.14 cannot limit it for one sandbox and are not asked to.
 	Processes int

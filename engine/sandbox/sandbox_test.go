@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -565,6 +566,66 @@ func TestSetuidGainsNothing(t *testing.T) {
 	out := l.want(l.spec("run", "setuid"))
 	if n := strings.Count(out, "CapEff:\t00000000800400fb\n"); n < 2 || strings.Count(out, "CapEff")+strings.Count(out, "operation not permitted") != 3 {
 		t.Errorf("%s", out)
+	}
+}
+
+// TestUsers: root has more ids than one, on disk as inside, and so has the root of a user namespace that has them. Who has none
+// sees what scripts see, where chown does nothing.
+func TestUsers(t *testing.T) {
+	if os.Geteuid() == 0 && privileged() {
+		t.Run("namespace", func(t *testing.T) {
+			dir, err := os.MkdirTemp("", "users")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(dir)
+			if err := os.Chown(dir, sandboxID, sandboxID); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^TestUsers$")
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "TMPDIR="+dir, probeVar+"="+probeFile)
+			ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: sandboxID, Size: 100}}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids,
+				GidMappingsEnableSetgroups: true, Credential: &syscall.Credential{}}
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "owner 5 6") {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	l := newLab(t)
+	s := l.spec("run", "users")
+	s.Users, s.Cwd = true, "/"
+	out := l.want(s)
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(s.Dir, "upper/file"), &st); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(out)
+	want, owner := "owner 5 6\nuser 7 7 8 [9] open /file: permission denied\nuser 7 0 8 [9] <nil>\n", [2]uint32{5, 6}
+	if !HasUsers() {
+		want, owner = "owner 0 0\n", [2]uint32{uint32(os.Geteuid()), uint32(os.Getegid())}
+	}
+	if !strings.HasPrefix(out, want) || [2]uint32{st.Uid, st.Gid} != owner {
+		t.Errorf("on disk %d:%d, output:\n%s", st.Uid, st.Gid, out)
+	}
+}
+
+func TestSubordinate(t *testing.T) {
+	l := newLab(t)
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := l.write("subuid", fmt.Sprintf("nosuchuser:1000:9\n\n%s:100000:65536\n%d:300000:10\n%s:x:1\n", u.Username, os.Getuid(), u.Username), 0o644)
+	args, err := subordinate(file, 12, "true")
+	if err != nil || strings.Join(args[1:], " ") != "0 12 1 1 100000 65536 65537 300000 10" {
+		t.Errorf("%q, %v", args, err)
+	}
+	for command, want := range map[string]string{"nosuchcommand": "nosuchcommand is not installed", "true": "gives user " + u.Username + " no ids"} {
+		if _, err := subordinate(l.write("none", "nosuchuser:1000:9\n", 0o644), 12, command); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", command, err)
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // the kernel's business. It is not what keeps the sandbox closed (the namespaces and the lack of rights do): it takes
 // away parts of the kernel that no build needs, and makes root's and an ordinary user's sandboxes answer alike.
 //
-//   - The chown family, setgroups and getgroups succeed without effect: there is one id.
+//   - The chown family, setgroups and getgroups succeed without effect where there is one id.
 //   - The setxattr family goes through, since a filter cannot read the attribute's name. user.* works; security.capability
 //     works for the sandbox's root in both modes, with the same view inside (see kept).
 //   - Device nodes are refused with EPERM, as the kernel does in a user namespace, instead of pretended: a later stat
@@ -160,13 +160,25 @@ func jeq(k uint32, jt, jf uint8) unix.SockFilter {
 
 func ret(k uint32) unix.SockFilter { return op(unix.BPF_RET|unix.BPF_K, k, 0, 0) }
 
-// filterSyscalls puts the filter on this thread and what it starts, and no_new_privs, which it needs and which keeps
-// setuid programs from meaning anything.
-func filterSyscalls() error {
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+// withIDs are the tables without the answers that are for one id.
+func withIDs(tables []table) []table {
+	tables = slices.Clone(tables)
+	for i := range tables {
+		tables[i].rules = slices.DeleteFunc(slices.Clone(tables[i].rules), func(r rule) bool { return r.result == succeed })
+	}
+	return tables
+}
+
+// filterSyscalls puts the filter on this thread and what it starts. Where there is one id, no_new_privs goes with it, which
+// keeps setuid programs from meaning anything.
+func (p *pid1) filterSyscalls() error {
+	rules := tables
+	if p.order.Users {
+		rules = withIDs(tables)
+	} else if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
-	prog := program(tables)
+	prog := program(rules)
 	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
 	_, _, no := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&fprog)))
 	runtime.KeepAlive(prog)

@@ -38,6 +38,7 @@ type order struct {
 	Jobs        bool          // descriptors 4 and 5 are the jobserver's
 	Linux32     bool
 	Network     bool   // the host's
+	Users       bool   // more ids than 0
 	Handler     string // for binfmt_misc, "%s" in it is the interpreter; "": none
 	Interpreter string // link target
 	PidMax      int

@@ -32,6 +32,7 @@ type UnpackOptions struct {
 	Skeleton     bool     // write /etc/passwd, group, hosts, nsswitch.conf and shells, and make /dev, /proc, /tmp and the like
 	Drop         []string // doublestar globs of paths to leave out, usr/lib/gcc/**/lto1; a folder goes with all it holds
 
+	Owners bool   // give files the owners that the archive has, which takes root's rights; false: they are the caller's
 	Remedy string // for an archive that is refused; "": what a seed's declaration can do
 
 	limits limits // zero: defaults
@@ -89,7 +90,8 @@ func UnpackDebs(dir string, debs []*os.File, o UnpackOptions) error {
 
 // UnpackImage unpacks the layers of an image, lowest first, or one rootfs tarball, below dir, an empty folder. Layers
 // are tars, compressed with gzip, xz, zstd, bzip2 or not at all; their whiteouts are applied. Device nodes below /dev are
-// left out, elsewhere refused; for the rest see UnpackDebs, except that nothing is moved below /usr.
+// left out, elsewhere refused; for the rest see UnpackDebs, except that nothing is moved below /usr, and owners are kept if
+// asked for.
 func UnpackImage(dir string, layers []*os.File, o UnpackOptions) error {
 	t, err := newTree(dir, o)
 	if err != nil {
@@ -141,9 +143,10 @@ func plain(err error) error {
 // out of it. Archives are first staged side by side (their files' bytes below stage), then applied in order.
 type tree struct {
 	root   *os.Root
-	stage  string   // folder for the files' bytes, below root
-	merged bool     // /bin and the like are links to /usr/bin
-	image  bool     // an upper layer replaces whatever it finds
+	stage  string // folder for the files' bytes, below root
+	merged bool   // /bin and the like are links to /usr/bin
+	image  bool   // an upper layer replaces whatever it finds
+	owners bool
 	drop   []string // globs
 	limits limits
 	remedy string            // for what is refused
@@ -156,6 +159,8 @@ type item struct {
 	path string
 	kind byte // tar's
 	mode uint32
+	uid  int
+	gid  int
 	link string // symlink: target; hard link: path of the first name
 	file string // path of the staged bytes
 }
@@ -176,7 +181,7 @@ func newTree(dir string, o UnpackOptions) (*tree, error) {
 		return nil, err
 	}
 	remedy := cmp.Or(o.Remedy, "leave entries out with drop = […], or choose another package or image")
-	return &tree{root: root, stage: filepath.Base(stage), limits: o.limits.orDefault(), remedy: remedy, modes: map[string]uint32{}, known: map[string]bool{}}, nil
+	return &tree{root: root, stage: filepath.Base(stage), owners: o.Owners, limits: o.limits.orDefault(), remedy: remedy, modes: map[string]uint32{}, known: map[string]bool{}}, nil
 }
 
 func (t *tree) close() {
@@ -309,10 +314,25 @@ func (t *tree) writeFile(it item, in io.Reader, buf []byte) error {
 	if _, err := io.CopyBuffer(struct{ io.Writer }{out}, in, buf); err != nil {
 		return err
 	}
-	if err := out.Chmod(fileMode(it.mode)); err != nil {
+	if err := t.chown(it, it.file); err != nil {
+		return err
+	}
+	if err := out.Chmod(fileMode(it.mode)); err != nil { // after chown, which takes setuid away
 		return err
 	}
 	return out.Close()
+}
+
+// chown gives name, a path in the tree, the item's owner.
+func (t *tree) chown(it item, name string) error {
+	if !t.owners {
+		return nil
+	}
+	err := t.root.Lchown(name, it.uid, it.gid)
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("its owner is %d:%d, an id that nobody has here", it.uid, it.gid)
+	}
+	return err
 }
 
 // fileMode turns tar's permission bits into Go's.
@@ -338,7 +358,7 @@ func (t *tree) check(h *tar.Header) (item, bool, error) {
 	if name == "." { // the root itself
 		return item{}, false, nil
 	}
-	it := item{path: name, kind: h.Typeflag, mode: uint32(h.Mode) & 0o7777, link: h.Linkname}
+	it := item{path: name, kind: h.Typeflag, mode: uint32(h.Mode) & 0o7777, uid: h.Uid, gid: h.Gid, link: h.Linkname}
 	if t.merged {
 		if mergedNames[name] {
 			target := strings.TrimPrefix(h.Linkname, "/")
@@ -443,9 +463,15 @@ func (t *tree) apply(it item) error {
 	switch it.kind {
 	case tar.TypeDir:
 		t.modes[it.path] = it.mode
-		return t.root.Mkdir(it.path, 0o700)
+		if err := t.root.Mkdir(it.path, 0o700); err != nil {
+			return err
+		}
+		return t.chown(it, it.path)
 	case tar.TypeSymlink:
-		return t.root.Symlink(it.link, it.path)
+		if err := t.root.Symlink(it.link, it.path); err != nil {
+			return err
+		}
+		return t.chown(it, it.path)
 	case tar.TypeLink:
 		st, err := t.root.Lstat(it.link)
 		if err != nil {
@@ -467,7 +493,7 @@ func (t *tree) replace(it item, old fs.FileInfo) (done bool, err error) {
 	isDir := it.kind == tar.TypeDir
 	if isDir && old.IsDir() {
 		t.modes[it.path] = it.mode
-		return true, nil
+		return true, t.chown(it, it.path)
 	}
 	if t.image {
 		t.forget(it.path) // a folder, or a link to one
@@ -526,6 +552,9 @@ func (t *tree) mkfifo(it item) error {
 	defer parent.Close()
 	if err := unix.Mkfifoat(int(parent.Fd()), path.Base(it.path), 0o600); err != nil {
 		return fmt.Errorf("make fifo: %w", err)
+	}
+	if err := t.chown(it, it.path); err != nil {
+		return err
 	}
 	return t.root.Chmod(it.path, fileMode(it.mode))
 }

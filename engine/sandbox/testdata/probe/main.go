@@ -122,6 +122,8 @@ var commands = map[string]func([]string){
 	"kill":   killAll,
 	"setuid": setuid,
 	"su":     showRights,
+	"users":  users,
+	"user":   user,
 	"escape": escape,
 	"fds":    fds,
 	"jobs":   jobs,
@@ -533,6 +535,34 @@ func setuid([]string) {
 			fmt.Println(err)
 		}
 	}
+}
+
+// users gives a file away, becomes another user, who cannot write it, and root again by a setuid program.
+func users([]string) {
+	var st unix.Stat_t
+	must(os.WriteFile("/file", nil, 0644))
+	must(unix.Chown("/file", 5, 6))
+	must(unix.Stat("/file", &st))
+	fmt.Println("owner", st.Uid, st.Gid)
+	self, err := os.ReadFile("/bin/probe")
+	must(err)
+	must(os.WriteFile("/user", self, 0755))
+	must(os.Chmod("/user", 0755|os.ModeSetuid))
+	for _, program := range []string{"/bin/probe", "/user"} {
+		cmd := exec.Command(program, "user")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 7, Gid: 8, Groups: []uint32{9}}}
+		out, err := cmd.CombinedOutput()
+		fmt.Printf("%s", out)
+		if err != nil {
+			fmt.Println(err)
+		}
+	}
+}
+
+// user tells who it is, and writes what users has given away.
+func user([]string) {
+	groups, _ := unix.Getgroups()
+	fmt.Println("user", unix.Getuid(), unix.Geteuid(), unix.Getgid(), groups, os.WriteFile("/file", nil, 0644))
 }
 
 // escape tries the old way out of a chroot, and lists where it got to.
