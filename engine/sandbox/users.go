@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -16,12 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usersName is argv[0] of this program when WithUsers has started it.
-const usersName = "vfsb-users"
+// usersPrefix begins argv[0] of this program when WithUsers has started it; a user sees it in ps. The rest is its own name,
+// by which a program that is several knows which to be.
+const usersPrefix = "vfsb-users/"
 
 // IsWithUsers reports whether [WithUsers] has started this process. It hands on signals, so those of a terminal, which come to
 // both, count once if this one heeds SIGTERM only.
-func IsWithUsers() bool { return os.Args[0] == usersName }
+func IsWithUsers() bool { return strings.HasPrefix(os.Args[0], usersPrefix) }
 
 // awaitUsers waits until this process has its ids.
 func awaitUsers() {
@@ -82,7 +84,7 @@ func startWithUsers(args []string, files ...*os.File) (proc *os.Process, ready *
 			attr.AmbientCaps = append(attr.AmbientCaps, c)
 		}
 	}
-	proc, err = os.StartProcess("/proc/self/exe", append([]string{usersName}, args...), &os.ProcAttr{Files: append(files, theirs), Sys: attr})
+	proc, err = os.StartProcess("/proc/self/exe", append([]string{usersPrefix + filepath.Base(os.Args[0])}, args...), &os.ProcAttr{Files: append(files, theirs), Sys: attr})
 	if err == nil {
 		for _, ids := range [][]string{uids, gids} {
 			cmd := exec.Command(ids[0], append([]string{strconv.Itoa(proc.Pid)}, ids[1:]...)...)
