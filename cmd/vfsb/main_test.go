@@ -1,12 +1,10 @@
 package main
 
 import (
-	"archive/tar"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -227,22 +225,13 @@ done
 exec busybox patch -E "${args[@]}" # GNU removes what /dev/null takes the place of
 `
 
-// tarTree writes the tree as a tar and returns its digest.
+// tarTree writes the tree as a tar of root's files and returns its digest.
 func tarTree(root, path string) (digest string, err error) {
-	out, err := os.Create(path)
-	if err != nil {
-		return "", err
+	if out, err := exec.Command("tar", "--owner=0", "--group=0", "--numeric-owner", "-C", root, "-cf", path, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("tar: %w: %s", err, out)
 	}
-	defer out.Close()
-	hash := sha256.New()
-	w := tar.NewWriter(io.MultiWriter(out, hash))
-	if err := w.AddFS(os.DirFS(root)); err != nil {
-		return "", err
-	}
-	if err := w.Close(); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("sha256:%x", hash.Sum(nil)), nil
+	b, err := os.ReadFile(path)
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(b)), err
 }
 
 func copyTree(from, to string) error {
