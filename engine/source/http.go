@@ -28,7 +28,7 @@ type clientKind struct {
 	apt   bool // through apt's proxy, where its configuration names one
 }
 
-// client returns the shared client of a kind: proxies from the environment, up to ten redirects, no compression (the
+// client returns the shared client of a kind: proxies from the environment, logins of netrc, up to ten redirects, no compression (the
 // digest is of the file as published).
 func (f *Fetcher) client(kind clientKind) *http.Client {
 	f.mu.Lock()
@@ -45,7 +45,7 @@ func (f *Fetcher) client(kind clientKind) *http.Client {
 	if kind.apt {
 		proxy = f.apt.proxy
 	}
-	c := &http.Client{Transport: &http.Transport{
+	c := &http.Client{Transport: withLogins{&http.Transport{
 		Proxy:               proxy,
 		DialContext:         (&net.Dialer{Timeout: connect}).DialContext,
 		TLSHandshakeTimeout: connect,
@@ -53,7 +53,7 @@ func (f *Fetcher) client(kind clientKind) *http.Client {
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 8,
 		IdleConnTimeout:     30 * time.Second,
-	}, CheckRedirect: f.redirect}
+	}, f.logins(kind.apt)}, CheckRedirect: f.redirect}
 	if f.clients == nil {
 		f.clients = map[clientKind]*http.Client{}
 	}
@@ -79,7 +79,12 @@ type statusError struct {
 	retryAfter time.Duration // 0: not said
 }
 
-func (e *statusError) Error() string { return e.status }
+func (e *statusError) Error() string {
+	if e.code == http.StatusUnauthorized {
+		return e.status + "; give ~/.netrc the line: machine HOST login NAME password PASSWORD"
+	}
+	return e.status
+}
 
 func (e *statusError) transient() bool {
 	switch e.code {
@@ -95,7 +100,10 @@ type deadError struct{ err error }
 func (e *deadError) Error() string { return "not tried again: " + e.err.Error() }
 func (e *deadError) Unwrap() error { return e.err }
 
-var errStalled = errors.New("no data for too long")
+var errStalled = errors.New("too little data for too long")
+
+// trickle is the least that a server must send, in bytes, in the time after which it has stalled.
+const trickle = 16 << 10
 
 // download gets one URL into the store, resuming and retrying. The partial file is kept when it gives up, except when
 // its content is wrong.
@@ -137,7 +145,7 @@ func (f *Fetcher) download(ctx context.Context, w file, from string) (cache.Dige
 			}
 			return cache.Digest{}, err
 		}
-		if p.size() > before {
+		if p.size() >= before+trickle {
 			failures = 1
 		}
 		wait, ok := f.retry(err, w.quick, failures, attempts, t)
@@ -328,13 +336,16 @@ func (f *Fetcher) attempt(ctx context.Context, w file, from string, p *partial, 
 	if _, err := out.Seek(have, io.SeekStart); err != nil {
 		return cache.Digest{}, err
 	}
-	report := time.Now()
+	report, fed := time.Now(), have
 	buf := make([]byte, 256<<10)
 	for {
 		n, err := resp.Body.Read(buf)
 		if n > 0 {
-			watchdog.Reset(stall)
 			have += int64(n)
+			if have >= fed+trickle {
+				watchdog.Reset(stall)
+				fed = have
+			}
 			if have > w.most() {
 				return cache.Digest{}, w.wrongSize(from, have)
 			}

@@ -165,7 +165,18 @@ func TestDownload(t *testing.T) {
 			}
 			whole(w, r)
 		}, 2, ""},
-		"silent server": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 3, "no data for too long"},
+		"silent server": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 3, "too little data for too long"},
+		"trickling server": {func(w http.ResponseWriter, r *http.Request) {
+			for _, c := range b {
+				w.Write([]byte{c})
+				w.(http.Flusher).Flush()
+				select {
+				case <-time.After(10 * time.Millisecond):
+				case <-r.Context().Done():
+					return
+				}
+			}
+		}, 3, "too little data for too long"},
 		"busy": {func(w http.ResponseWriter, r *http.Request) {
 			if calls.Load() < 3 {
 				w.WriteHeader(http.StatusServiceUnavailable)
