@@ -389,7 +389,7 @@ func sourceSpec(n *Node, s *load.Source) source.Spec {
 		spec.Debian = &source.Debian{Suite: s.Debian.Suite, Source: s.Debian.Source, File: s.Debian.File, SHA256: s.Debian.SHA256}
 	}
 	if s.Git != nil {
-		spec.Git = &source.Git{URL: s.Git.URL, Commit: s.Git.Commit}
+		spec.Git = &source.Git{URL: s.Git.URL, Commit: s.Git.Commit, Submodules: s.Git.Submodules}
 	}
 	if s.File != "" {
 		spec.File = filepath.Join(n.Target.Package.Dir, s.File)

@@ -56,7 +56,10 @@ type DebianSource struct {
 }
 
 // GitSource is a commit of a repository.
-type GitSource struct{ URL, Commit string }
+type GitSource struct {
+	URL, Commit string
+	Submodules  *bool // nil: not said
+}
 
 // A Target is one block of a package; the rule of its kind reads Body.
 type Target struct {

@@ -461,7 +461,7 @@ var hexDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
 var hexCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 func (l *loader) source(p *Package, label string, body hcl.Body, header hcl.Range, ctx *hcl.EvalContext) {
-	a, _ := l.content(body, ctx, []string{"url", "urls", "sha256", "debian", "git", "commit", "file", "filename"})
+	a, _ := l.content(body, ctx, []string{"url", "urls", "sha256", "debian", "git", "commit", "submodules", "file", "filename"})
 	s := &Source{Name: label, Filename: a.String("filename"), SHA256: a.String("sha256"), URLs: a.Strings("urls"), File: a.String("file"), Range: header}
 	if s.Name == "" {
 		s.Name = p.Name
@@ -481,6 +481,9 @@ func (l *loader) source(p *Package, label string, body hcl.Body, header hcl.Rang
 	}
 	if a.Has("git") {
 		s.Git = &GitSource{URL: a.String("git"), Commit: a.String("commit")}
+		if a.Has("submodules") {
+			s.Git.Submodules = new(a.Bool("submodules"))
+		}
 		if !hexCommit.MatchString(s.Git.Commit) {
 			l.errorf(header, "source %q: commit is %q; pin a git source by its full 40-digit commit", s.Name, s.Git.Commit)
 		}

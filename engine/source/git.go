@@ -55,7 +55,7 @@ func (f *Fetcher) resolveGit(ctx context.Context, s Spec) (Entry, error) {
 	if name == "" {
 		name = top + ".tar"
 	}
-	return Entry{Origin: GitOrigin, Filename: name, SHA256: d.Hex(), Size: d.Size, Commit: s.Git.Commit}, nil
+	return Entry{Origin: GitOrigin, Filename: name, SHA256: d.Hex(), Size: d.Size, Commit: s.Git.Commit, Submodules: s.Git.submodules()}, nil
 }
 
 // fetchGit puts the tar of a commit, with the folder top, into the store. want is its expected SHA-256, or "".
@@ -66,7 +66,7 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec, top, want string) (cache
 			return d, nil
 		}
 	}
-	return f.flights.do(ctx, "git "+s.Git.URL+" "+s.Git.Commit+" "+top+" "+want, func(ctx context.Context) (cache.Digest, error) {
+	return f.flights.do(ctx, fmt.Sprint("git ", s.Git.URL, s.Git.Commit, s.Git.submodules(), top, want), func(ctx context.Context) (cache.Digest, error) {
 		unlock, err := f.Store.Lock(ctx, "git-"+s.Git.Commit)
 		if err != nil {
 			return cache.Digest{}, w.errorf("lock: %w", err)
@@ -97,16 +97,22 @@ func (f *Fetcher) exportGit(ctx context.Context, s Spec, top string, w file) (ca
 		return cache.Digest{}, w.errorf("%w", err)
 	}
 	defer release()
-	g := gitRepo{dir}
-	if err := g.fetch(ctx, s.Git); err != nil {
+	g := gitRepo{dir: dir}
+	if err := g.init(ctx, s.Git.Commit); err != nil {
+		return cache.Digest{}, w.errorf("%w", err)
+	}
+	if err := g.fetch(ctx, s.Git.URL, s.Git.Commit); err != nil {
 		if ctx.Err() != nil {
 			return cache.Digest{}, context.Cause(ctx)
 		}
 		return cache.Digest{}, w.errorf("commit %s of %s cannot be fetched; check both, or give --mirror a folder that has %s\n  %w", s.Git.Commit,
 			s.Git.URL, w.name, err)
 	}
-	members, err := g.list(ctx, s.Git.Commit)
+	members, err := g.tree(ctx, s.Git.URL, s.Git.Commit, s.Git.Submodules, new(maxSubmodules))
 	if err != nil {
+		if ctx.Err() != nil {
+			return cache.Digest{}, context.Cause(ctx)
+		}
 		return cache.Digest{}, w.errorf("%w", err)
 	}
 	d, err := f.adopt(w, s.Git.URL, func(out io.Writer) error {
@@ -131,8 +137,11 @@ func (f *Fetcher) exportGit(ctx context.Context, s Spec, top string, w file) (ca
 	return d, nil
 }
 
-// gitRepo is a bare repository in a folder of its own.
-type gitRepo struct{ dir string }
+// gitRepo is a bare repository in a folder of its own. Submodules' objects are in it, too.
+type gitRepo struct {
+	dir string
+	env []string // more than the user's
+}
 
 // command prepares git with the user's configuration (credentials, insteadOf), but without prompts, and without the
 // variables that a hook or alias of git itself sets.
@@ -150,6 +159,7 @@ func (g gitRepo) command(ctx context.Context, args ...string) *exec.Cmd {
 	}
 	// Where the configuration has safe.bareRepository=explicit, a bare repository must be named.
 	cmd.Env = append(cmd.Env, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_DIR="+g.dir)
+	cmd.Env = append(cmd.Env, g.env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
@@ -190,29 +200,132 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// fetch gets the commit alone, or if the server does not hand out single commits, all branches and tags.
-func (g gitRepo) fetch(ctx context.Context, at *Git) error {
+// init makes the repository, for objects with ids like commit.
+func (g gitRepo) init(ctx context.Context, commit string) error {
 	format := "sha1"
-	if len(at.Commit) == 64 {
+	if len(commit) == 64 {
 		format = "sha256"
 	}
-	if _, err := g.run(ctx, "init", "-q", "--bare", "--template=", "--object-format="+format, "."); err != nil {
-		return err
-	}
-	_, shallowErr := g.run(ctx, "fetch", "-q", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", at.URL, at.Commit)
+	_, err := g.run(ctx, "init", "-q", "--bare", "--template=", "--object-format="+format, ".")
+	return err
+}
+
+// fetch gets the commit alone, or if the server does not hand out single commits, all branches and tags.
+func (g gitRepo) fetch(ctx context.Context, url, commit string) error {
+	_, shallowErr := g.run(ctx, "fetch", "-q", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", url, commit)
 	if shallowErr == nil {
 		return nil
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if _, err := g.run(ctx, "fetch", "-q", "--no-tags", "--no-recurse-submodules", "--", at.URL, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
+	if _, err := g.run(ctx, "fetch", "-q", "--no-tags", "--no-recurse-submodules", "--", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
 		return err
 	}
-	if _, err := g.run(ctx, "cat-file", "-e", at.Commit+"^{commit}"); err != nil {
+	if _, err := g.run(ctx, "cat-file", "-e", commit+"^{commit}"); err != nil {
 		return fmt.Errorf("no branch or tag holds it (%w)", shallowErr)
 	}
 	return nil
+}
+
+// A repository may have this many submodules, theirs included, and with them this many files.
+const maxSubmodules, maxMembers = 1000, 1 << 20
+
+// tree returns the files of a commit of the repository at url and the folders that hold them, those of submodules included if
+// wanted, at any depth.
+func (g gitRepo) tree(ctx context.Context, url, commit string, wanted *bool, left *int) ([]member, error) {
+	members, err := g.list(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	var subs []member
+	for _, m := range members {
+		if m.submodule {
+			subs = append(subs, m)
+		}
+	}
+	switch {
+	case len(subs) == 0 || wanted != nil && !*wanted:
+		return members, nil
+	case wanted == nil:
+		return nil, fmt.Errorf("commit %s has the submodule %s; write submodules = true for its files, or submodules = false for an empty folder", commit, subs[0].path)
+	case *left < len(subs):
+		return nil, fmt.Errorf("more than %d submodules; is the repository made to do harm?", maxSubmodules)
+	}
+	*left -= len(subs)
+	urls, err := g.submoduleURLs(ctx, url, commit)
+	if err != nil {
+		return nil, err
+	}
+	// What a repository names may be fetched by fewer protocols than what the user names: no files of this machine, no commands.
+	g.env = []string{"GIT_PROTOCOL_FROM_USER=0"}
+	for _, m := range subs {
+		from, ok := urls[m.path]
+		if !ok {
+			return nil, fmt.Errorf("submodule %s has no address in .gitmodules; submodules = false makes an empty folder of it", m.path)
+		}
+		if err := g.fetch(ctx, from, m.id); err != nil {
+			return nil, fmt.Errorf("submodule %s: commit %s of %s cannot be fetched\n  %w", m.path, m.id, from, err)
+		}
+		below, err := g.tree(ctx, from, m.id, wanted, left)
+		if err != nil {
+			return nil, fmt.Errorf("submodule %s: %w", m.path, err)
+		}
+		for _, b := range below {
+			if b.path == "" {
+				continue // the folder, which is there
+			}
+			b.path = m.path + "/" + b.path
+			if members = append(members, b); len(b.path) > maxPath || len(members) > maxMembers {
+				return nil, fmt.Errorf("submodule %s: too many files, or too long paths; is the repository made to do harm?", m.path)
+			}
+		}
+	}
+	return members, nil
+}
+
+// submoduleURLs returns the addresses of a commit's submodules by their paths.
+func (g gitRepo) submoduleURLs(ctx context.Context, url, commit string) (map[string]string, error) {
+	out, err := g.run(ctx, "config", "--blob", commit+":.gitmodules", "-z", "--list")
+	if err != nil {
+		return nil, err
+	}
+	paths, addresses := map[string]string{}, map[string]string{}
+	for line := range strings.SplitSeq(string(out), "\x00") {
+		key, value, _ := strings.Cut(line, "\n")
+		if name, ok := strings.CutSuffix(key, ".path"); ok {
+			paths[name] = value
+		} else if name, ok := strings.CutSuffix(key, ".url"); ok {
+			addresses[name] = submoduleURL(url, value)
+		}
+	}
+	urls := map[string]string{}
+	for name, path := range paths {
+		if address := addresses[name]; address != "" {
+			urls[path] = address
+		}
+	}
+	return urls, nil
+}
+
+// submoduleURL is the address of a submodule, which may be relative to that of what it is in.
+func submoduleURL(parent, url string) string {
+	base, separator := strings.TrimRight(parent, "/"), "/"
+	relative := false
+	for {
+		if rest, ok := strings.CutPrefix(url, "./"); ok {
+			url, relative = rest, true
+		} else if rest, ok := strings.CutPrefix(url, "../"); ok {
+			url, relative = rest, true
+			if i := strings.LastIndexAny(base, "/:"); i >= 0 {
+				base, separator = base[:i], base[i:i+1]
+			}
+		} else if relative {
+			return base + separator + url
+		} else {
+			return url
+		}
+	}
 }
 
 // list returns the files of a commit and the folders that hold them. A submodule is an empty folder.
@@ -243,7 +356,7 @@ func (g gitRepo) list(ctx context.Context, commit string) ([]member, error) {
 		}
 		switch words[0] {
 		case "040000", "160000":
-			m.mode = fs.ModeDir | 0o755
+			m.mode, m.submodule = fs.ModeDir|0o755, words[0] == "160000"
 		case "120000":
 			if m.size > maxPath {
 				return nil, fmt.Errorf("%q: the link has %d bytes, the limit is %d", name, m.size, maxPath)

@@ -158,9 +158,9 @@ func TestGit(t *testing.T) {
 		}
 	})
 	for name, g := range map[string]Git{
-		"unknown commit":     {spec.Git.URL, strings.Repeat("1", 40)},
-		"unknown repository": {"https://git.example.test/nosuch", first},
-		"option":             {"--upload-pack=touch /tmp/x", first},
+		"unknown commit":     {URL: spec.Git.URL, Commit: strings.Repeat("1", 40)},
+		"unknown repository": {URL: "https://git.example.test/nosuch", Commit: first},
+		"option":             {URL: "--upload-pack=touch /tmp/x", Commit: first},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := spec
@@ -278,5 +278,97 @@ func TestFolderSource(t *testing.T) {
 	}
 	if _, _, err := f.Resolve(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "pipe is no file") {
 		t.Errorf("fifo: %v", err)
+	}
+}
+
+// TestSubmodules: their files are in the tar if wanted, at any depth; nothing is left out without being said.
+func TestSubmodules(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "gitconfig")
+	settings := fmt.Sprintf("[url %q]\n\tinsteadOf = https://git.example.test/\n[protocol \"file\"]\n\tallow = always\n", dir+"/")
+	if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GIT_CONFIG_GLOBAL", config)
+	commit := func(name, text string, submodules ...string) string {
+		repo := filepath.Join(dir, "group", name)
+		if err := os.MkdirAll(repo, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		run(t, repo, "init", "-q")
+		if err := os.WriteFile(filepath.Join(repo, name+".txt"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range submodules {
+			run(t, repo, "submodule", "add", "-q", s, "lib/"+filepath.Base(s)+".d")
+		}
+		run(t, repo, "add", ".")
+		run(t, repo, "commit", "-q", "-m", name)
+		return run(t, repo, "rev-parse", "HEAD")
+	}
+	commit("deep", "d")
+	commit("middle", "m", filepath.Join(dir, "group/deep"))
+	repo := filepath.Join(dir, "group/middle")
+	run(t, repo, "config", "-f", ".gitmodules", "submodule.lib/deep.d.url", "../deep")
+	run(t, repo, "commit", "-qam", "relative")
+	middle := run(t, repo, "rev-parse", "HEAD")
+	top := commit("top", "t", filepath.Join(dir, "group/middle"))
+	spec := func(submodules *bool) Spec {
+		return Spec{ID: "top/top", Pos: "p.hcl:2", Git: &Git{URL: "https://git.example.test/group/top", Commit: top, Submodules: submodules}}
+	}
+
+	f := newFetcher(t)
+	_, _, err := f.Resolve(t.Context(), spec(nil))
+	if err == nil || !strings.Contains(err.Error(), "p.hcl:2: source top/top: commit "+top+" has the submodule lib/middle.d; write submodules = true") {
+		t.Error(err)
+	}
+	e, d, err := f.Resolve(t.Context(), spec(new(false)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	prefix := "top-" + top
+	if got := strings.Join(tarList(t, f, d), "\n"); e.Submodules || !strings.Contains(got, prefix+"/lib/middle.d/ 755") || strings.Contains(got, "middle.txt") {
+		t.Errorf("%+v: %s", e, got)
+	}
+	all, d, err := f.Resolve(t.Context(), spec(new(true))) // not the one that the lock file has
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := tarList(t, f, d)
+	for _, want := range []string{"/top.txt 644 t", "/lib/middle.d/ 755", "/lib/middle.d/middle.txt 644 m", "/lib/middle.d/lib/deep.d/ 755", "/lib/middle.d/lib/deep.d/deep.txt 644 d"} {
+		if !slices.Contains(got, prefix+want) {
+			t.Errorf("no %q in %q", want, got)
+		}
+	}
+	if !all.Submodules {
+		t.Errorf("%+v", all)
+	}
+	other := newFetcher(t)
+	other.Lock.SetSource(spec(nil).ID, all)
+	if err := other.Fetch(t.Context(), spec(new(true)), all); err != nil {
+		t.Error(err)
+	}
+
+	// What a repository names is not fetched from this machine's files, unless the configuration says so.
+	if err := os.WriteFile(config, []byte(strings.ReplaceAll(settings, "always", "user")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = newFetcher(t).Resolve(t.Context(), spec(new(true)))
+	if err == nil || !strings.Contains(err.Error(), "submodule lib/middle.d: commit "+middle) || !strings.Contains(err.Error(), "transport 'file' not allowed") {
+		t.Error(err)
+	}
+}
+
+func TestSubmoduleURL(t *testing.T) {
+	for _, c := range [][3]string{
+		{"https://a.example/b/c.git", "../d.git", "https://a.example/b/d.git"},
+		{"https://a.example/b/c.git/", "./d.git", "https://a.example/b/c.git/d.git"},
+		{"https://a.example/b/c", "../../d", "https://a.example/d"},
+		{"git@a.example:c", "../d", "git@a.example:d"},
+		{"https://a.example/b", "https://e.example/f", "https://e.example/f"},
+	} {
+		if got := submoduleURL(c[0], c[1]); got != c[2] {
+			t.Errorf("%s from %s is %s, want %s", c[1], c[0], got, c[2])
+		}
 	}
 }

@@ -54,7 +54,10 @@ type Debian struct {
 // Git names a commit of a repository.
 type Git struct {
 	URL, Commit string // Commit: the full id, 40 or 64 hex digits
+	Submodules  *bool  // whether the tar holds their files or empty folders; nil: a commit that has any is refused
 }
+
+func (g *Git) submodules() bool { return g.Submodules != nil && *g.Submodules }
 
 // A Spec is a source as it is declared. Exactly one of File, Git and (URLs, Debian or both) is set.
 type Spec struct {
@@ -70,12 +73,13 @@ type Spec struct {
 
 // An Entry is what the lock file records of a source. SHA256 and Size name its content.
 type Entry struct {
-	Origin   string `json:"origin"`
-	Filename string `json:"filename"`
-	SHA256   string `json:"sha256"`
-	Size     int64  `json:"size"`
-	Path     string `json:"path,omitempty"`   // Debian pool path, relative to the archive's root; empty if unknown
-	Commit   string `json:"commit,omitempty"` // Git's
+	Origin     string `json:"origin"`
+	Filename   string `json:"filename"`
+	SHA256     string `json:"sha256"`
+	Size       int64  `json:"size"`
+	Path       string `json:"path,omitempty"`       // Debian pool path, relative to the archive's root; empty if unknown
+	Commit     string `json:"commit,omitempty"`     // Git's
+	Submodules bool   `json:"submodules,omitempty"` // the tar holds their files
 }
 
 // Digest returns the digest of the entry's content.
@@ -230,7 +234,7 @@ func (s Spec) accepts(e Entry) bool {
 	case DebianOrigin:
 		return s.Debian != nil && e.SHA256 == s.debianSHA256()
 	case GitOrigin:
-		return s.Git != nil && e.Commit == s.Git.Commit && (s.SHA256 == "" || s.SHA256 == e.SHA256)
+		return s.Git != nil && e.Commit == s.Git.Commit && e.Submodules == s.Git.submodules() && (s.SHA256 == "" || s.SHA256 == e.SHA256)
 	}
 	return false
 }

@@ -17,11 +17,12 @@ import (
 
 // A member is one entry of a source tar.
 type member struct {
-	path string      // relative to the top folder; "" is the top folder itself
-	mode fs.FileMode // kind, and 0755 or 0644
-	link string      // symlink target
-	size int64
-	id   string // where write finds the content
+	path      string      // relative to the top folder; "" is the top folder itself
+	mode      fs.FileMode // kind, and 0755 or 0644
+	link      string      // symlink target
+	size      int64
+	id        string // where write finds the content
+	submodule bool   // a folder that is another repository's, at commit id
 }
 
 // writeTar writes members, sorted, below the folder top: everything about them that is not content is fixed.
