@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +49,7 @@ func run() int {
 	}
 	ctx, stop := interruptible()
 	defer stop()
+	suspendable()
 	err := newRoot().ExecuteContext(ctx)
 	if err == nil {
 		err = stdout.err
@@ -85,6 +89,23 @@ func interruptible() (context.Context, func()) {
 		}
 	}()
 	return ctx, func() { signal.Stop(signals) }
+}
+
+// suspendable stops sandboxes, too, when ^Z stops this process: what runs in them has sessions of its own.
+func suspendable() {
+	if signal.Ignored(syscall.SIGTSTP) { // by a shell without job control
+		return
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTSTP)
+	go func() {
+		runtime.LockOSThread()
+		for range signals {
+			resume := sandbox.Suspend()
+			unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP) // of this thread: it goes on here when it is continued, not before
+			resume()
+		}
+	}()
 }
 
 // An exitError carries the exit code of a verb that has said all there is to say.

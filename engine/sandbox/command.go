@@ -97,6 +97,9 @@ func (p *pid1) run() {
 	if err != nil {
 		p.fail(&stepError{step: p.order.Argv[0], err: err, exec: true})
 	}
+	if p.stopped.Load() { // before there was a command
+		unix.Kill(-1, unix.SIGSTOP)
+	}
 	keepNice(pid)
 	options, tty := 0, -1
 	if p.order.Later {
@@ -128,7 +131,9 @@ func (p *pid1) run() {
 				send(controlFD, report{Asks: true})
 				unix.IoctlSetPointerInt(tty, unix.TIOCSPGRP, pid)
 			}
-			unix.Kill(-pid, unix.SIGCONT) // nobody else would
+			if !p.stopped.Load() {
+				unix.Kill(-pid, unix.SIGCONT) // nobody else would
+			}
 			continue
 		}
 		var e exit

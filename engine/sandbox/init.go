@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -53,15 +54,11 @@ func Init() {
 		os.Exit(1) // the engine has gone, or never was
 	}
 	o.unwrap()
-	go func() {
-		var b [1]byte
-		for {
-			if n, err := unix.Read(controlFD, b[:]); err != unix.EINTR && n <= 0 {
-				os.Exit(1) // the engine has gone: with pid 1 everything in the sandbox ends
-			}
-		}
-	}()
 	p := pid1{order: &o}
+	go func() {
+		p.obey()
+		os.Exit(1) // the engine has gone: with pid 1 everything in the sandbox ends
+	}()
 	if err := p.setUp(trees); err != nil {
 		p.fail(err)
 	}
@@ -126,6 +123,7 @@ type pid1 struct {
 	scratch int // a tmpfs that goes with the old root
 	stdio   [3]int
 	binfmt  int // holds the mount: without it handlers would vanish
+	stopped atomic.Bool
 }
 
 // fail tells the engine what went wrong and ends the sandbox.

@@ -81,7 +81,9 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 	reports := make(chan []report, 1)
 	copies.began = began
 	go func() { reports <- b.listen(copies, probe) }()
+	b.copies = copies
 	err = b.order(o, paths)
+	b.register()
 	ended := make(chan struct{})
 	var why atomic.Int32
 	var watch sync.WaitGroup
@@ -90,6 +92,7 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 		b.proc.Kill()
 	}
 	state, waitErr := b.proc.Wait()
+	b.unregister()
 	close(ended)
 	watch.Wait()
 	said := <-reports
@@ -102,7 +105,7 @@ func runSandbox(ctx context.Context, s Spec, probe func(report)) (Result, error)
 		return Result{}, fmt.Errorf("sandbox: %w", waitErr)
 	}
 
-	r := Result{Wall: time.Since(began), User: state.UserTime(), Sys: state.SystemTime()}
+	r := Result{Wall: time.Since(began) - time.Duration(b.pause.total.Load()), User: state.UserTime(), Sys: state.SystemTime()}
 	if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
 		r.MaxRSS = int64(ru.Maxrss) << 10
 	}
@@ -402,6 +405,8 @@ func newOrder(s *Spec) (*order, *hostPaths) {
 type box struct {
 	proc    *os.Process
 	control int // our end of the socket
+	copies  *copier
+	pause   pause
 }
 
 // start starts pid 1, which then waits for its order.
@@ -507,10 +512,11 @@ const (
 // SIGKILL of pid 1 ends every process in the namespace before pid 1 can be waited for.
 func (b *box) watch(ctx context.Context, s *Spec, c *copier, ended <-chan struct{}) (why int32) {
 	var timeout, silence <-chan time.Time
+	var limit *time.Timer
 	if s.Timeout > 0 {
-		t := time.NewTimer(s.Timeout)
-		defer t.Stop()
-		timeout = t.C
+		limit = time.NewTimer(s.Timeout)
+		defer limit.Stop()
+		timeout = limit.C
 	}
 	var quiet *time.Timer
 	if s.Silence > 0 {
@@ -525,6 +531,10 @@ func (b *box) watch(ctx context.Context, s *Spec, c *copier, ended <-chan struct
 		case <-ctx.Done():
 			why = byContext
 		case <-timeout:
+			if left := b.pause.rest(); left > 0 {
+				limit.Reset(left)
+				continue
+			}
 			why = byTimeout
 		case <-silence:
 			if left := s.Silence - c.silent(); left > 0 {
