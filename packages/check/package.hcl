@@ -13,6 +13,8 @@ package "check" {
   }
 
   autotools {
+    tools     = ["//gnuconfig"]
+    prepare   = "cp /usr/share/gnuconfig/config.sub ." # its own is of 2014, and knows no riscv64
     configure = ["--disable-static", "--disable-subunit", "--disable-build-docs"]
   }
 }
