@@ -273,6 +273,9 @@ func (c *collector) readNames() error {
 		for _, name := range c.store.glob(glob) {
 			path := filepath.Join(c.store.dir, name)
 			fi, err := os.Stat(path)
+			if errors.Is(err, fs.ErrNotExist) { // its node has just been built
+				continue
+			}
 			if err != nil {
 				return err
 			}

@@ -382,6 +382,11 @@ func TestCollectFailed(t *testing.T) {
 	check(t, shell.Close())
 	c = collect(t, s, CollectOptions{MaxSize: 1})
 	equal(t, "afterwards", reasons(c.Removed), "//new:x: "+Oversize, "b: "+Oversize)
+
+	// What goes while it is being listed is no failure.
+	check(t, os.Mkdir(s.FailedDir("//built:x"), 0o755))
+	check(t, os.Symlink("gone", filepath.Join(s.FailedDir("//built:x"), pinsFile)))
+	collect(t, s, CollectOptions{})
 }
 
 // TestCollectDuringBuilds has builds that use each other's layers while all that may go is collected again and again.
