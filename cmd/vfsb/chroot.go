@@ -155,7 +155,7 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 	}()
 	result, err := sandbox.Run(ctx, spec)
 	if err != nil {
-		if errors.Is(err, sandbox.ErrUnfit) && errors.Is(err, unix.EACCES) && spec.Tree != "" && os.Geteuid() != 0 {
+		if errors.Is(err, sandbox.ErrUnfit) && errors.Is(err, unix.EACCES) && spec.Tree != "" && (os.Geteuid() != 0 || sandbox.IsWithUsers()) {
 			if name := othersIn(spec); name != "" {
 				return usageError{fmt.Errorf("%s belongs to another user, and so the kernel mounts nothing there; name a copy of your own, or a tarball", name)}
 			}
