@@ -35,7 +35,7 @@ func hostileWorkspace(t *testing.T, script string) string {
 // TestEndlessLine has a script that prints hundreds of megabytes without a line's end: vfsb does not keep them in memory,
 // and loses nothing.
 func TestEndlessLine(t *testing.T) {
-	const size = 100 << 20
+	const size = 300 << 20 // several times what it uses at most, when the collector of garbage lags behind
 	ws := hostileWorkspace(t, fmt.Sprintf("head -c %d /dev/zero | tr '\\0' x; exit 3", size))
 	cmd := exec.Command("vfsb", "--store", filepath.Join(ws, "store"), "-C", ws, "build", "//bad:amd64")
 	out, err := cmd.CombinedOutput()
