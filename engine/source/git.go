@@ -66,7 +66,7 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec, top, want string) (cache
 			return d, nil
 		}
 	}
-	return f.flights.do(ctx, fmt.Sprint("git ", s.Git.URL, s.Git.Commit, s.Git.submodules(), top, want), func(ctx context.Context) (cache.Digest, error) {
+	return f.flights.do(ctx, fmt.Sprintf("git %s %s %v %s %s", s.Git.URL, s.Git.Commit, s.Git.submodules(), top, want), func(ctx context.Context) (cache.Digest, error) {
 		unlock, err := f.Store.Lock(ctx, "git-"+s.Git.Commit)
 		if err != nil {
 			return cache.Digest{}, w.errorf("lock: %w", err)
