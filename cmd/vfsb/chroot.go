@@ -193,7 +193,7 @@ func (c *chroot) unpack(ctx context.Context, dir, tarball string) (tree string, 
 	if err := os.Chmod(tree, 0o755); err != nil { // whatever the umask
 		return "", err
 	}
-	if err := source.UnpackImage(tree, []*os.File{f}, source.UnpackOptions{Owners: sandbox.HasUsers(), Remedy: "name a folder, or a tarball of a root file system"}); err != nil {
+	if err := source.UnpackImage(tree, []*os.File{f}, source.UnpackOptions{Owners: sandbox.Users(), Remedy: "name a folder, or a tarball of a root file system"}); err != nil {
 		switch {
 		case ctx.Err() != nil:
 			err = context.Cause(ctx)

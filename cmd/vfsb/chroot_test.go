@@ -157,8 +157,11 @@ func TestChrootUsers(t *testing.T) {
 		{Typeflag: tar.TypeReg, Name: "owned/file", Mode: 0o4755},
 		{Typeflag: tar.TypeSymlink, Name: "owned/link", Linkname: "file"},
 		{Typeflag: tar.TypeFifo, Name: "owned/fifo", Mode: 0o644},
+		{Typeflag: tar.TypeReg, Name: "owned/far", Mode: 0o644, Uid: 3000000}, // of a directory service
 	} {
-		h.Uid, h.Gid = 5, 6
+		if h.Uid == 0 {
+			h.Uid, h.Gid = 5, 6
+		}
 		if err := w.WriteHeader(&h); err != nil {
 			t.Fatal(err)
 		}
@@ -170,10 +173,10 @@ func TestChrootUsers(t *testing.T) {
 	if err := os.WriteFile(name, tarball.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	const look = "cd /owned; stat -c '%n %u %g %a' . file fifo; stat -c '%u %g' link; echo > new; chown 7:8 new; stat -c '%u %g' new"
-	want := ". 5 6 2750\nfile 5 6 4755\nfifo 5 6 644\n5 6\n7 8\n"
+	const look = "cd /owned; stat -c '%n %u %g %a' . file fifo far; stat -c '%u %g' link; echo > new; chown 7:8 new; stat -c '%u %g' new"
+	want := ". 5 6 2750\nfile 5 6 4755\nfifo 5 6 644\nfar 0 0 644\n5 6\n7 8\n"
 	if !many {
-		want = ". 0 0 2750\nfile 0 0 4755\nfifo 0 0 644\n0 0\n0 0\n"
+		want = ". 0 0 2750\nfile 0 0 4755\nfifo 0 0 644\nfar 0 0 644\n0 0\n0 0\n"
 	}
 	tree := filepath.Join(dir, "tree")
 	for _, args := range [][]string{{name}, {"--keep", tree, name}} {

@@ -488,6 +488,9 @@ func (l *loader) source(p *Package, label string, body hcl.Body, header hcl.Rang
 			l.errorf(header, "source %q: commit is %q; pin a git source by its full 40-digit commit", s.Name, s.Git.Commit)
 		}
 	}
+	if a.Has("submodules") && s.Git == nil {
+		a.Errorf("submodules", "submodules are a git source's; give git and commit, or leave it out")
+	}
 	if s.File != "" {
 		if !filepath.IsLocal(s.File) {
 			a.Errorf("file", "%q leads out of the package's folder; file sources lie beside package.hcl", s.File)

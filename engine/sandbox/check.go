@@ -185,10 +185,11 @@ func check32(dir string) Finding {
 // checkUsers looks for more ids than one.
 func checkUsers() Finding {
 	f := Finding{Name: "users in vfsb chroot", OK: HasUsers(), Detail: "chown and su work"}
-	if f.OK || os.Geteuid() == 0 {
-		if !f.OK {
-			f.Detail = "one only: this user namespace has no others"
-		}
+	switch {
+	case f.OK:
+		return f
+	case os.Geteuid() == 0:
+		f.Detail = "one only: this user namespace has no others"
 		return f
 	}
 	proc, ready, err := startWithUsers(nil, nil, nil, nil)

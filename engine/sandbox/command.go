@@ -97,9 +97,7 @@ func (p *pid1) run() {
 	if err != nil {
 		p.fail(&stepError{step: p.order.Argv[0], err: err, exec: true})
 	}
-	if p.stopped.Load() { // before there was a command
-		unix.Kill(-1, unix.SIGSTOP)
-	}
+	p.ifStopped(true, -1, unix.SIGSTOP) // told before there was a command
 	keepNice(pid)
 	options, tty := 0, -1
 	if p.order.Later {
@@ -131,9 +129,7 @@ func (p *pid1) run() {
 				send(controlFD, report{Asks: true})
 				unix.IoctlSetPointerInt(tty, unix.TIOCSPGRP, pid)
 			}
-			if !p.stopped.Load() {
-				unix.Kill(-pid, unix.SIGCONT) // nobody else would
-			}
+			p.ifStopped(false, -pid, unix.SIGCONT) // nobody else would
 			continue
 		}
 		var e exit

@@ -57,25 +57,30 @@ func setIDs(attr *syscall.SysProcAttr, many bool) {
 
 // HasUsers reports whether this process's sandboxes have more ids than 0 if Spec.Users asks for them: root's do, and those
 // of a user namespace's root who has more, see [WithUsers].
-var HasUsers = sync.OnceValue(func() bool {
+func HasUsers() bool { return Users() > 0 }
+
+// Users is how many ids those sandboxes have, from 0 on; 0: they have none but 0.
+var Users = sync.OnceValue(func() int {
 	var rights [2]unix.CapUserData
 	const needed = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
 	if os.Geteuid() != 0 || unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &rights[0]) != nil || rights[0].Effective&needed != needed {
-		return false
+		return 0
 	}
 	if b, err := os.ReadFile("/proc/self/setgroups"); err != nil || string(b) != "allow\n" {
-		return false
+		return 0
 	}
+	least := users
 	for _, name := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
 		count := 0
 		for _, m := range manyIDs(name) {
 			count += m.Size
 		}
-		if count < 2 {
-			return false
-		}
+		least = min(least, count)
 	}
-	return true
+	if least < 2 {
+		return 0
+	}
+	return least
 })
 
 // manyIDs maps ids of the sandbox to as many that nobody has, for root, or to all that its user namespace has.

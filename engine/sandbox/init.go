@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -122,8 +122,9 @@ type pid1 struct {
 	root    newRoot
 	scratch int // a tmpfs that goes with the old root
 	stdio   [3]int
-	binfmt  int // holds the mount: without it handlers would vanish
-	stopped atomic.Bool
+	binfmt  int        // holds the mount: without it handlers would vanish
+	stop    sync.Mutex // of stopped, and of what is done about it
+	stopped bool
 }
 
 // fail tells the engine what went wrong and ends the sandbox.

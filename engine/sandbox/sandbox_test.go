@@ -72,19 +72,26 @@ func withProbe(run func() int) int {
 
 const ordinary = 65534
 
+// tempOf makes a folder that the user and group id can enter and own.
+func tempOf(t *testing.T, id int) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "user")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chown(dir, id, id); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // TestAsOrdinaryUser runs the other tests again as a user without rights.
 func TestAsOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // this is that run
 	}
-	dir, err := os.MkdirTemp("", "user")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Chown(dir, ordinary, ordinary); err != nil {
-		t.Fatal(err)
-	}
+	dir := tempOf(t, ordinary)
 	args := []string{"-test.v", "-test.run=" + flag.Lookup("test.run").Value.String(), "-test.count=1"}
 	if testing.Short() {
 		args = append(args, "-test.short")
@@ -574,14 +581,7 @@ func TestSetuidGainsNothing(t *testing.T) {
 func TestUsers(t *testing.T) {
 	if os.Geteuid() == 0 && privileged() {
 		t.Run("namespace", func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "users")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer os.RemoveAll(dir)
-			if err := os.Chown(dir, sandboxID, sandboxID); err != nil {
-				t.Fatal(err)
-			}
+			dir := tempOf(t, sandboxID)
 			cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^TestUsers$")
 			cmd.Dir = dir
 			cmd.Env = append(os.Environ(), "TMPDIR="+dir, probeVar+"="+probeFile)

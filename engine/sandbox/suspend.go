@@ -64,12 +64,26 @@ func (p *pid1) obey() {
 		case n <= 0:
 			return
 		case what[0] == tellStop:
-			p.stopped.Store(true)
-			unix.Kill(-1, unix.SIGSTOP)
+			p.setStopped(true, unix.SIGSTOP)
 		case what[0] == tellContinue:
-			p.stopped.Store(false)
-			unix.Kill(-1, unix.SIGCONT)
+			p.setStopped(false, unix.SIGCONT)
 		}
+	}
+}
+
+func (p *pid1) setStopped(stopped bool, signal unix.Signal) {
+	p.stop.Lock()
+	defer p.stop.Unlock()
+	p.stopped = stopped
+	unix.Kill(-1, signal)
+}
+
+// ifStopped sends a signal to pid, -1 is all, if what runs is to be stopped, or not, as want says.
+func (p *pid1) ifStopped(want bool, pid int, signal unix.Signal) {
+	p.stop.Lock()
+	defer p.stop.Unlock()
+	if p.stopped == want {
+		unix.Kill(pid, signal)
 	}
 }
 

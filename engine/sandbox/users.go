@@ -47,12 +47,9 @@ func WithUsers(ctx context.Context) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err = ready.Write([]byte{1}); err != nil {
-		err = proc.Kill()
-	}
+	ready.Write([]byte{1}) // else it ends
 	ready.Close()
-	stop := context.AfterFunc(ctx, func() { proc.Signal(syscall.SIGTERM) })
-	defer stop()
+	defer context.AfterFunc(ctx, func() { proc.Signal(syscall.SIGTERM) })()
 	state, err := proc.Wait()
 	if err != nil {
 		return 0, err

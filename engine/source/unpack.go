@@ -32,7 +32,7 @@ type UnpackOptions struct {
 	Skeleton     bool     // write /etc/passwd, group, hosts, nsswitch.conf and shells, and make /dev, /proc, /tmp and the like
 	Drop         []string // doublestar globs of paths to leave out, usr/lib/gcc/**/lto1; a folder goes with all it holds
 
-	Owners bool   // give files the owners that the archive has, which takes root's rights; false: they are the caller's
+	Owners int    // files keep their owners where both ids are below this, which takes root's rights; others are the caller's
 	Remedy string // for an archive that is refused; "": what a seed's declaration can do
 
 	limits limits // zero: defaults
@@ -143,10 +143,10 @@ func plain(err error) error {
 // out of it. Archives are first staged side by side (their files' bytes below stage), then applied in order.
 type tree struct {
 	root   *os.Root
-	stage  string // folder for the files' bytes, below root
-	merged bool   // /bin and the like are links to /usr/bin
-	image  bool   // an upper layer replaces whatever it finds
-	owners bool
+	stage  string   // folder for the files' bytes, below root
+	merged bool     // /bin and the like are links to /usr/bin
+	image  bool     // an upper layer replaces whatever it finds
+	owners int      // ids below this are kept
 	drop   []string // globs
 	limits limits
 	remedy string            // for what is refused
@@ -323,16 +323,12 @@ func (t *tree) writeFile(it item, in io.Reader, buf []byte) error {
 	return out.Close()
 }
 
-// chown gives name, a path in the tree, the item's owner.
+// chown gives name, a path in the tree, the item's owner, if that is kept.
 func (t *tree) chown(it item, name string) error {
-	if !t.owners {
+	if min(it.uid, it.gid) < 0 || max(it.uid, it.gid) >= t.owners {
 		return nil
 	}
-	err := t.root.Lchown(name, it.uid, it.gid)
-	if errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("its owner is %d:%d, an id that nobody has here", it.uid, it.gid)
-	}
-	return err
+	return t.root.Lchown(name, it.uid, it.gid)
 }
 
 // fileMode turns tar's permission bits into Go's.
