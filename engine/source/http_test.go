@@ -167,7 +167,13 @@ func TestDownload(t *testing.T) {
 		}, 2, ""},
 		"silent server": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 3, "too little data for too long"},
 		"trickling server": {func(w http.ResponseWriter, r *http.Request) {
-			for _, c := range b {
+			start := 0
+			w.Header().Set("ETag", `"one"`)
+			if n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &start); n == 1 {
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, len(b)-1, len(b)))
+				w.WriteHeader(http.StatusPartialContent)
+			}
+			for _, c := range b[start:] {
 				w.Write([]byte{c})
 				w.(http.Flusher).Flush()
 				select {
