@@ -471,3 +471,72 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+// TestSuspend: ^Z stops what runs in sandboxes, too, and fg has it go on.
+func TestSuspend(t *testing.T) {
+	ws := workspace(t, 0)
+	writePackage(t, ws, "forever", "  script {\n    script = \"sleep 1000\"\n  }\n")
+	cmd := exec.Command("vfsb", "--store", filepath.Join(t.TempDir(), "store"), "-C", ws, "build", "//forever")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() }) // if it failed
+	await := func(what, states string) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+			state := descendant(cmd.Process.Pid, "sleep")
+			if own := processes()[cmd.Process.Pid].state; state != "" && strings.Contains(states, state) && strings.Contains(states, own) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: sleep is in state %q, vfsb in %q", what, state, processes()[cmd.Process.Pid].state)
+			}
+		}
+	}
+	await("before", "SR")
+	cmd.Process.Signal(syscall.SIGTSTP)
+	await("stopped", "T")
+	cmd.Process.Signal(syscall.SIGCONT)
+	await("afterwards", "SR")
+	cmd.Process.Signal(os.Interrupt)
+	if cmd.Wait(); cmd.ProcessState.ExitCode() != exitInterrupted {
+		t.Errorf("ended with %v", cmd.ProcessState)
+	}
+}
+
+// A process is what /proc/PID/stat tells of one.
+type process struct {
+	name, state string
+	parent      int
+}
+
+func processes() map[int]process {
+	all := map[int]process{}
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		head, rest, _ := strings.Cut(string(b), ") ")
+		var p process
+		var pid int
+		fmt.Sscanf(head, "%d (%s", &pid, &p.name)
+		fmt.Sscanf(rest, "%s %d", &p.state, &p.parent)
+		all[pid] = p
+	}
+	return all
+}
+
+// descendant returns the state of the process name below pid, "" if there is none.
+func descendant(pid int, name string) string {
+	all := processes()
+	for _, p := range all {
+		for up := p.parent; p.name == name && up != 0; up = all[up].parent {
+			if up == pid {
+				return p.state
+			}
+		}
+	}
+	return ""
+}
