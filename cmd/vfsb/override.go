@@ -16,10 +16,10 @@ import (
 func overrideVerb(app *app) *cobra.Command {
 	var list bool
 	cmd := &cobra.Command{
-		Use:   "override LABEL|FILE",
+		Use:   "override LABEL|FILE…",
 		Short: "Copy an imported package, profile or template into the workspace, to change it",
-		Long: `override copies the folder of an imported package, or a file of the imported
-profiles/ or templates/, to the same path in the workspace. From then on the copy
+		Long: `override copies the folders of imported packages, and files of the imported
+profiles/ or templates/, to the same paths in the workspace. From then on the copy
 counts. It is built from the same bytes: nothing is built again until it is changed.
 
 For a patch or two no copy is needed: packages/NAME/patches/*.patch in the workspace,
@@ -27,24 +27,25 @@ without a package.hcl, are applied after the imported package's own.`,
 		Example: `  vfsb override //bash
   vfsb override profiles/musl/platforms.hcl
   vfsb override --list`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: app.completeLabels,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if list == (len(args) == 1) {
-				return usageError{fmt.Errorf("override wants a label, a file, or --list; see vfsb help override")}
+			if list == (len(args) > 0) {
+				return usageError{fmt.Errorf("override wants labels, files, or --list; see vfsb help override")}
 			}
 			return app.with(func(e *engine.Engine) error {
-				var err error
 				if list {
-					err = listOverrides(e.Workspace)
-				} else {
-					err = override(e.Workspace, args[0])
+					return listOverrides(e.Workspace)
 				}
-				var disk *fs.PathError
-				if err == nil || errors.As(err, &disk) {
-					return err
+				for _, what := range args {
+					var disk *fs.PathError
+					if err := override(e.Workspace, what); errors.As(err, &disk) {
+						return err
+					} else if err != nil {
+						return usageError{err}
+					}
 				}
-				return usageError{err}
+				return nil
 			})
 		},
 	}

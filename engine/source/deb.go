@@ -57,6 +57,15 @@ func openDeb(in io.ReaderAt, size int64) (io.ReadCloser, error) {
 // maxWindow bounds the memory that a compressed stream can ask for. xz -9 wants 64 MiB, zstd --long 128 MiB.
 const maxWindow = 128 << 20
 
+// unread are the first bytes of what is often taken for a tarball of a kind that Decompress reads.
+var unread = map[string]string{
+	"\x04\x22\x4d\x18": "compressed with lz4",
+	"LZIP":             "compressed with lzip",
+	"PK\x03\x04":       "a zip archive",
+	"7z\xbc\xaf":       "a 7z archive",
+	"hsqs":             "a squashfs image",
+}
+
 // Decompress tells the compression from the first bytes: gzip, xz, zstd, bzip2 or none. The caller closes the reader.
 func Decompress(in io.Reader) (io.ReadCloser, error) {
 	r := bufio.NewReaderSize(in, 256<<10)
@@ -81,6 +90,9 @@ func Decompress(in io.Reader) (io.ReadCloser, error) {
 		return z.IOReadCloser(), nil
 	case bytes.HasPrefix(head, []byte("BZh")):
 		return io.NopCloser(bzip2.NewReader(r)), nil
+	}
+	if what, ok := unread[string(head[:min(4, len(head))])]; ok {
+		return nil, fmt.Errorf("it is %s; vfsb reads tar, as it is or compressed with gzip, xz, zstd or bzip2", what)
 	}
 	return io.NopCloser(r), nil
 }

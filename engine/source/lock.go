@@ -240,7 +240,11 @@ func lockFolder(dir string) (unlock func() error, err error) {
 	return d.Close, nil
 }
 
+// writeAtomic replaces the content of the file path, or of the one that a link of this name leads to.
 func writeAtomic(path string, b []byte) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err

@@ -130,6 +130,28 @@ func TestSaveAtOnce(t *testing.T) {
 			t.Errorf("seed%d is lost", i)
 		}
 	}
+	// A link that leads to the file stays one.
+	link := filepath.Join(t.TempDir(), "lock.json")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	linked, err := OpenLock(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked.SetSource("linked", entry)
+	if err := linked.Save(); err != nil {
+		t.Fatal(err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != path {
+		t.Errorf("the link: %q %v", to, err)
+	}
+	if l, err = OpenLock(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := l.Source("linked", func(Entry) bool { return true }); !ok {
+		t.Error("what was saved by the link is not in the file")
+	}
 	// A file that cannot be read any more is not written over.
 	broken := []byte("{\n<<<<<<< HEAD\n")
 	if err := os.WriteFile(path, broken, 0o600); err != nil {

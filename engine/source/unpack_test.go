@@ -350,6 +350,10 @@ func TestHostileDebs(t *testing.T) {
 		"cut after all entries":        {debOf("data.tar", good[:1024]), "cut off"},
 		"window of xz":                 {debOf("data.tar.xz", unhex("fd377a585a000004e6d6b44602002101250000003b787b4101000468656c6c6f00000000b137b9dbe5da1e9b00011d05b82d80af1fb6f37d010000000004595a")), "dictionary size exceeds max"},
 		"window of zstd":               {debOf("data.tar.zst", unhex("28b52ffd04a829000068656c6c6fa36d9f88")), "window"},
+		"lzip":                         {debOf("data.tar", append([]byte("LZIP\x01\x17"), good...)), "it is compressed with lzip; vfsb reads tar, "},
+		"lz4":                          {debOf("data.tar", unhex("04224d186440a70500008068656c6c6f00000000")), "compressed with lz4"},
+		"squashfs":                     {debOf("data.tar", append([]byte("hsqs"), good...)), "a squashfs image"},
+		"7z":                           {debOf("data.tar", unhex("377abcaf271c0004")), "a 7z archive"},
 		"bomb of xz":                   {debOf("data.tar.xz", compressed(t, bytes.Repeat(tarball(t, entry{name: "./x"})[:512], 1<<14), "xz")), "more than 50 entries"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,9 +10,11 @@ package "openssl" {
     debian = { suite = "trixie", source = "openssl" }
   }
 
-  # Its Configure is a program in Perl, with modules that the seed lacks.
+  # Its Configure is a program in Perl, with modules that the seed lacks. For armv7 it links libatomic.
   script {
-    tools = ["//perl/host:${exec.arch}"]
+    tools   = ["//perl/host:${exec.arch}"]
+    deps    = platform.arch == "armv7" ? ["//gcc/libatomic"] : []
+    runtime = platform.arch == "armv7" ? ["//gcc/libatomic"] : []
     vars = { target = lookup({
       amd64 = "linux-x86_64", arm64 = "linux-aarch64", armv7 = "linux-armv4", i686 = "linux-x86", riscv64 = "linux64-riscv64"
     }, platform.arch, "linux-generic32") }
