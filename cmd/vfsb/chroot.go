@@ -30,6 +30,7 @@ func chrootVerb(app *app) *cobra.Command {
 		Long: `Runs a shell, or the command, with ROOTFS as its root: with /proc, /dev and /tmp of its
 own, the host's network and resolv.conf, and, if its programs are another machine's,
 under the emulator of a platform. Neither root nor anything of the host is needed.
+Without a terminal the shell runs the script on standard input.
 
 What is changed in a folder stays. A tarball is unpacked, and what is changed is thrown
 away, unless --keep names a folder to unpack it into.
@@ -110,7 +111,7 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 	}
 	spec := sandbox.Spec{Dir: dir, Cwd: "/", Argv: command, Env: c.environment(), Terminal: true, Network: !c.noNet, Users: true, NoBuild: true}
 	if len(command) == 0 {
-		spec.Argv = []string{shell, "-i"}
+		spec.Argv = shellCommand(shell)
 	}
 	if isFolder || c.keep != "" {
 		lock, err := lockTree(tree, fmt.Sprintf("another vfsb chroot is in %s; end that one first, or work on a copy", tree))

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"vfsb/engine"
 	"vfsb/engine/sandbox"
@@ -60,9 +61,9 @@ inside is thrown away, except with --failed.`,
 				case len(command) > 0:
 					spec.Argv = command
 				case spec.Cwd == "/build": // no start-up files: the seed's would set another prompt
-					spec.Argv = []string{"bash", "--norc", "-i"}
+					spec.Argv = shellCommand("bash", "--norc")
 				default:
-					spec.Argv = []string{"bash", "-i"}
+					spec.Argv = shellCommand("bash")
 				}
 				spec.Terminal, spec.Timeout, spec.Silence = true, 0, 0
 				spec.Env = withTerm(spec.Env)
@@ -101,6 +102,14 @@ func greet(label string, kept engine.Kept) {
 There are %s; /out has what it installed.
 To run it from the start: rm -rf src obj /out/*; bash script
 `, label, kept.Why, places)
+}
+
+// shellCommand runs a shell: for the user at the terminal, or for the script on standard input.
+func shellCommand(argv ...string) []string {
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		return append(argv, "-i")
+	}
+	return argv
 }
 
 // withTerm tells programs inside what the terminal is.
