@@ -2,12 +2,14 @@ package sandbox
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -221,8 +223,16 @@ func keepNice(pid int) {
 	if err != nil {
 		return
 	}
-	defer unix.Close(fd)
-	unix.Write(fd, []byte(strconv.Itoa(20-priority)))
+	go func() {
+		defer unix.Close(fd)
+		for {
+			// The kernel takes one in 100 ms from all who are not root. After the command's end it is ESRCH.
+			if _, err := unix.Write(fd, []byte(strconv.Itoa(20-priority))); err != unix.EAGAIN && err != unix.EINTR {
+				return
+			}
+			time.Sleep(100*time.Millisecond + rand.N(100*time.Millisecond))
+		}
+	}()
 }
 
 // lookPath finds a command as a shell would.
