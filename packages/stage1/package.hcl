@@ -14,6 +14,8 @@ package "stage1" {
   source "os-release" { file = "files/os-release" }
   source "passwd" { file = "files/passwd" }
   source "profile" { file = "files/profile" }
+  source "protocols" { file = "files/protocols" }
+  source "services" { file = "files/services" }
   source "shadow" { file = "files/shadow" }
   source "shells" { file = "files/shells" }
 
@@ -62,10 +64,26 @@ package "stage1" {
     attrs  = [{ path = "var/mail", mode = "0775", gid = 12 }]
   }
 
+  # What of it no build looks at. It is apart since the native stages' roots hold the base, and are built again with it.
+  script "etc" {
+    bootstrap = true
+    sources   = ["protocols", "services"]
+    script    = <<-SH
+      cd /out
+      mkdir -p etc/ld.so.conf.d run/lock
+      install -m 0644 /build/sources/protocols /build/sources/services etc
+      {% if platform.lib != "lib" %}
+      mkdir -p usr/local/{{ platform.lib }}
+      # The loader knows the first two without; libtool reads them here, and gives nobody a run path then.
+      printf '/{{ platform.lib }}\n/usr/{{ platform.lib }}\n/usr/local/{{ platform.lib }}\n' > etc/ld.so.conf.d/{{ platform.lib }}.conf
+      {% endif %}
+    SH
+  }
+
   rootfs "rootfs" {
     # The C library comes first: every program needs it.
     contents = [
-      "//stage1/base", "//glibc", "//glibc/locales",
+      "//stage1/base", "//stage1/etc", "//glibc", "//glibc/locales",
       "//autoconf", "//automake", "//bash", "//binutils", "//bison", "//bzip2", "//ca-certificates", "//check", "//coreutils", "//curl",
       "//diffutils", "//expat", "//file", "//findutils", "//flex", "//gawk", "//gcc", "//gcc/libatomic", "//gcc/libgomp",
       "//gettext", "//git", "//gnuconfig", "//grep", "//gzip", "//less", "//libffi", "//libtool", "//libxcrypt",
