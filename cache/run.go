@@ -141,6 +141,30 @@ func (s *Store) FailedDir(label string) string {
 // PinFailed keeps FailedDir(label), and what it needs, from being collected until this process closes the store.
 func (s *Store) PinFailed(label string) error { return s.pin("failed/" + fileName(label)) }
 
+// DropFailed removes FailedDir(label), unless somebody works in it, with a lock on the folder.
+func (s *Store) DropFailed(label string) error {
+	dir := s.FailedDir(label)
+	unlock, err := lockUnused(dir)
+	if err != nil {
+		return ignore(ignore(err, fs.ErrNotExist), unix.EWOULDBLOCK)
+	}
+	defer unlock()
+	return Remove(dir)
+}
+
+// lockUnused keeps others from beginning to work in the folder until unlock; unix.EWOULDBLOCK: somebody does already.
+func lockUnused(dir string) (unlock func() error, err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f.Close, nil
+}
+
 // KeepFailed moves the run folder to FailedDir(label), in the place of the last one there, and returns that path. layers
 // and blobs are what is needed to enter it: they go after it only, see Collect.
 func (s *Store) KeepFailed(run, label string, layers []Layer, blobs []Digest) (string, error) {
@@ -149,10 +173,17 @@ func (s *Store) KeepFailed(run, label string, layers []Layer, blobs []Digest) (s
 		return "", fmt.Errorf("keep the failed %s: %w", label, err)
 	}
 	for range 10 { // another process may put its own there between the two steps
-		if err := s.discard(dir); err != nil {
+		unlock, err := lockUnused(dir)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return "", fmt.Errorf("keep the failed %s: somebody works in that of its last run; end that vfsb shell first", label)
+		}
+		if err == nil {
+			err = errors.Join(s.discard(dir), unlock())
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("keep the failed %s: %w", label, err)
 		}
-		err := os.Rename(run, dir)
+		err = os.Rename(run, dir)
 		if err == nil {
 			return dir, nil
 		}

@@ -478,7 +478,7 @@ func (x *execution) execute(ctx context.Context, id int32) (cache.Result, error)
 		return cache.Result{}, err
 	}
 	// What is kept of an earlier failure has served its purpose.
-	return result, errors.Join(cache.Remove(x.Store.FailedDir(n.Label)), x.Store.AddRecord(record))
+	return result, errors.Join(x.Store.DropFailed(n.Label), x.Store.AddRecord(record))
 }
 
 // start makes the folder for a run of the node's action. release removes it.

@@ -104,7 +104,7 @@ func (x *execution) executeElsewhere(ctx context.Context, id int32) (cache.Resul
 	if err := x.Store.PutResult(st.key, result); err != nil {
 		return cache.Result{}, err
 	}
-	return result, errors.Join(cache.Remove(x.Store.FailedDir(n.Label)), x.Store.AddRecord(record))
+	return result, errors.Join(x.Store.DropFailed(n.Label), x.Store.AddRecord(record))
 }
 
 // delegate brings the action's inputs to the executor and has it executed. What a worker is to blame for is tried again.

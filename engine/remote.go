@@ -75,6 +75,7 @@ func (x *execution) Ask(ctx context.Context, id int32) (bool, error) {
 	}
 	if !st.unchecked { // else it is known already
 		result, ok := x.ask(ctx, n.Label, st.key)
+		ok = ok && result.Layer != (cache.Layer{}) // as a check's is
 		if !ok && x.DryRun {
 			return true, x.plan(id)
 		}

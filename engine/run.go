@@ -67,7 +67,7 @@ func (r *run) perform(ctx context.Context) error {
 // sandboxSpec says what the script sees, and stores the script for `vfsb explain`.
 func (r *run) sandboxSpec() (sandbox.Spec, error) {
 	a := r.action
-	spec := sandbox.Spec{Dir: r.dir, Cwd: "/build", Argv: []string{"/bin/bash", "/build/script"}, Linux32: a.Linux32, Timeout: r.timeout(r.node)}
+	spec := sandbox.Spec{Dir: r.dir, Cwd: "/build", Argv: []string{"/bin/bash", "/build/script"}, Linux32: a.Linux32, Timeout: r.timeout(r.node), Silence: r.node.Step.Silence}
 	for k, v := range a.Env {
 		spec.Env = append(spec.Env, k+"="+v)
 	}
@@ -130,7 +130,7 @@ func (r *run) script(ctx context.Context) error {
 	failure.Remedy = fullDisk(r.Store.Dir(), log.full)
 	failure.full = failure.Remedy != ""
 	switch {
-	case errors.Is(context.Cause(ctx), errSilent):
+	case result.Silent:
 		failure.Reason = fmt.Sprintf("printed nothing for %s (silence)", r.node.Step.Silence)
 	case errors.Is(context.Cause(ctx), errLog):
 		failure.Reason = fmt.Sprintf("printed more than %d MiB", maxLog>>20)
@@ -153,10 +153,7 @@ func (r *run) script(ctx context.Context) error {
 	return failure
 }
 
-var (
-	errSilent = errors.New("silent for too long")
-	errLog    = errors.New("the log is too long")
-)
+var errLog = errors.New("the log is too long")
 
 // maxLog bounds a log in bytes; the longest of the shipped packages' has 1.3 MB. Tests lower it.
 var maxLog = 1 << 30
@@ -222,10 +219,6 @@ func (r *run) openLog(cancel context.CancelCauseFunc) (*logFile, error) {
 		return nil, err
 	}
 	l.writer = writer
-	var silence *time.Timer
-	if r.node.Step.Silence > 0 {
-		silence = time.AfterFunc(r.node.Step.Silence, func() { cancel(errSilent) })
-	}
 	go func() {
 		defer reader.Close()
 		out := bufio.NewWriter(l.file)
@@ -236,9 +229,6 @@ func (r *run) openLog(cancel context.CancelCauseFunc) (*logFile, error) {
 		for {
 			text, readErr := lines.ReadSlice('\n')
 			if len(text) > 0 {
-				if silence != nil {
-					silence.Reset(r.node.Step.Silence)
-				}
 				line, end := strings.TrimRight(string(text), "\n"), "\n"
 				if readErr == bufio.ErrBufferFull {
 					end, readErr = "", nil
@@ -265,9 +255,6 @@ func (r *run) openLog(cancel context.CancelCauseFunc) (*logFile, error) {
 			if readErr != nil {
 				break
 			}
-		}
-		if silence != nil {
-			silence.Stop()
 		}
 		l.done <- errors.Join(err, out.Flush(), l.file.Close())
 	}()

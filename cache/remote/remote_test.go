@@ -429,6 +429,18 @@ func TestForgetful(t *testing.T) {
 	}
 }
 
+// TestEmptyResult: no bytes at all are no word that something has passed.
+func TestEmptyResult(t *testing.T) {
+	for _, scheme := range []string{"grpc", "http"} {
+		s := &cachetest.Server{}
+		key, _, b := shared(t, scheme, s, large)
+		s.Results(func(_ string, r *repb.ActionResult) { r.Reset() })
+		if r, err := b.Result(context.Background(), key); err == nil || !strings.Contains(err.Error(), "is empty") {
+			t.Errorf("%s: %+v, %v", scheme, r, err)
+		}
+	}
+}
+
 // TestGivesUp: a cache that fails is left alone, and says so once.
 func TestGivesUp(t *testing.T) {
 	for name, fault := range map[string]func(call string) error{

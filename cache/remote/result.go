@@ -57,6 +57,9 @@ func (c *Cache) decode(ctx context.Context, encoded []byte) (r cache.Result, env
 	if ar.ExitCode != 0 {
 		return r, nil, doubt("is of an action that failed")
 	}
+	if len(ar.OutputFiles) == 0 && ar.ExecutionMetadata.GetWorker() == "" { // no bytes at all are such a message, too
+		return r, nil, doubt("is empty")
+	}
 	digest := func(p *repb.Digest) cache.Digest {
 		d, digestErr := fromProto(p)
 		if digestErr != nil {

@@ -197,10 +197,10 @@ func printFailures(o engine.Options, err error) {
 		return
 	}
 	for _, f := range build.Failures {
-		fmt.Fprintf(os.Stderr, "failed:  %s: %v\n", f.Label, f.Err)
+		fmt.Fprintf(os.Stderr, "failed:  %s: %s\n", f.Label, printableLines(f.Err.Error()))
 	}
 	for _, f := range build.Skipped {
-		fmt.Fprintf(os.Stderr, "skipped: %s: %v\n", f.Label, f.Err)
+		fmt.Fprintf(os.Stderr, "skipped: %s: %s\n", f.Label, printableLines(f.Err.Error()))
 	}
 }
 

@@ -35,7 +35,8 @@ Without a terminal the shell runs the script on standard input.
 What is changed in a folder stays. A tarball is unpacked, and what is changed is thrown
 away, unless --keep names a folder to unpack it into.
 
-The ids inside are 65,536 if you are root, with owners on disk as inside. Else id 0 is you,
+The ids inside are 65,536 if you are root, with owners on disk as inside: name a folder
+that others cannot reach, as a setuid program in it is one for them, too. Else id 0 is you,
 and the others are those that /etc/subuid and /etc/subgid give you. Where they give none,
 or newuidmap is missing, 0 is the only one, and chown has no effect.`,
 		Example: `  vfsb chroot ./stage3 emerge --info

@@ -58,7 +58,7 @@ func run() int {
 	}
 	code, message := classify(err)
 	if message != "" {
-		fmt.Fprintln(os.Stderr, "vfsb: "+message)
+		fmt.Fprintln(os.Stderr, "vfsb: "+printableLines(message)) // servers and scripts have a say in it
 	}
 	return code
 }

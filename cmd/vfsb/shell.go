@@ -101,7 +101,7 @@ func greet(label string, kept engine.Kept) {
 	fmt.Fprintf(os.Stderr, `%s: %s
 There are %s; /out has what it installed.
 To run it from the start: rm -rf src obj /out/*; bash script
-`, label, kept.Why, places)
+`, label, printableLines(kept.Why), places)
 }
 
 // shellCommand runs a shell: for the user at the terminal, or for the script on standard input.

@@ -531,13 +531,13 @@ func (b *box) watch(ctx context.Context, s *Spec, c *copier, ended <-chan struct
 		case <-ctx.Done():
 			why = byContext
 		case <-timeout:
-			if left := b.pause.rest(); left > 0 {
+			if left := counted(b.pause.rest); left > 0 {
 				limit.Reset(left)
 				continue
 			}
 			why = byTimeout
 		case <-silence:
-			if left := s.Silence - c.silent(); left > 0 {
+			if left := s.Silence - counted(c.silent); left > 0 {
 				quiet.Reset(left)
 				continue
 			}

@@ -36,6 +36,14 @@ func Suspend() (resume func()) {
 	}
 }
 
+// counted measures a time when no suspension is under way that does not count yet: timers run out while this process is
+// stopped, and may be the first to be served when it continues.
+func counted(measure func() time.Duration) time.Duration {
+	suspendables.Lock()
+	defer suspendables.Unlock()
+	return measure()
+}
+
 func tellAll(what byte) {
 	for b := range suspendables.boxes {
 		unix.Sendto(b.control, []byte{what}, unix.MSG_NOSIGNAL, nil) // it may have ended

@@ -62,6 +62,27 @@ func TestSuspend(t *testing.T) {
 
 // TestSuspendedTime: what a limit has run out of while suspended is added.
 func TestSuspendedTime(t *testing.T) {
+	for name, spec := range map[string]Spec{
+		"timeout": {Timeout: 100 * time.Millisecond},
+		"silence": {Silence: 100 * time.Millisecond},
+	} {
+		t.Run(name+" while suspended", func(t *testing.T) {
+			sleep := exec.Command("sleep", "1000")
+			if err := sleep.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer sleep.Wait()
+			b := &box{proc: sleep.Process, control: -1, copies: &copier{began: time.Now()}}
+			b.register()
+			defer b.unregister()
+			resume := Suspend()
+			began := time.Now()
+			time.AfterFunc(300*time.Millisecond, resume)
+			if why := b.watch(t.Context(), &spec, b.copies, nil); why == 0 || time.Since(began) < 390*time.Millisecond {
+				t.Errorf("ended for reason %d after %v", why, time.Since(began))
+			}
+		})
+	}
 	sleep := exec.Command("sleep", "1000")
 	if err := sleep.Start(); err != nil {
 		t.Fatal(err)

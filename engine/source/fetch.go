@@ -95,9 +95,6 @@ func (f *Fetcher) get(ctx context.Context, w file) (cache.Digest, error) {
 		if d, ok := f.find(w); ok { // another process was faster
 			return d, nil
 		}
-		if err := os.MkdirAll(filepath.Join(f.Store.Dir(), "partial"), 0o700); err != nil {
-			return cache.Digest{}, w.errorf("%w", err)
-		}
 		return f.getFrom(ctx, w)
 	})
 }

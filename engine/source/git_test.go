@@ -2,15 +2,18 @@ package source
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"vfsb/cache"
 )
@@ -154,6 +157,18 @@ func TestGit(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := other.Fetch(t.Context(), spec, e); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("http mirror, new store", func(t *testing.T) {
+		other := newFetcher(t)
+		content := readBlob(t, f, d)
+		other.Mirrors = []string{serve(t, func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, "f", time.Time{}, bytes.NewReader(content))
+		})}
+		away := spec
+		away.Git.URL = "http://127.0.0.1:1/none"
+		if err := other.Fetch(t.Context(), away, e); err != nil {
 			t.Error(err)
 		}
 	})

@@ -127,6 +127,9 @@ func (f *Fetcher) download(ctx context.Context, w file, from string) (cache.Dige
 		return f.client(clientKind{quick: w.quick, apt: w.pool != ""}), nil
 	}
 	p := &partial{path: filepath.Join(f.Store.Dir(), "partial", w.sha256)}
+	if err := os.MkdirAll(filepath.Dir(p.path), 0o700); err != nil {
+		return cache.Digest{}, err
+	}
 	fresh := false // whether a wrong digest has already led to a new start
 	for failures := 1; ; failures++ {
 		before := p.size()

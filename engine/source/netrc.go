@@ -35,14 +35,15 @@ func (t withLogins) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // A login is an entry of such a file. In netrc it is for a host, in auth.conf for [scheme://]host[:port][/path], without a
-// scheme https only.
+// scheme https only. Where a redirect leads no login without a scheme is sent in the clear: whoever is on the way could have
+// asked for it.
 type login struct {
 	scheme, host, path string // "": any
 	user, password     string
 }
 
 func (l login) isFor(r *http.Request) bool {
-	return (l.host == r.URL.Host || l.host == r.URL.Hostname()) && (l.scheme == "" || l.scheme == r.URL.Scheme) &&
+	return (l.host == r.URL.Host || l.host == r.URL.Hostname()) && (l.scheme == r.URL.Scheme || l.scheme == "" && (r.URL.Scheme == "https" || r.Response == nil)) &&
 		strings.HasPrefix(r.URL.Path, l.path)
 }
 

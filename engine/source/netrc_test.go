@@ -63,12 +63,15 @@ func TestLogins(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("NETRC", name)
-	for what, from := range map[string]string{"asked for": closed, "not asked for": open, "after a redirect": redirected, "not handed on": leaking,
+	for what, from := range map[string]string{"asked for": closed, "not asked for": open, "not handed on": leaking,
 		"in the address": strings.Replace(closed, "http://", "http://me:secret@", 1)} {
 		f := newFetcher(t)
 		if _, _, err := f.Resolve(t.Context(), urlSpec(d, from)); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+	if _, _, err := newFetcher(t).Resolve(t.Context(), urlSpec(d, redirected)); err == nil || !strings.Contains(err.Error(), "401 Unauthorized") {
+		t.Errorf("what a redirect asks for in the clear: %v", err)
 	}
 	t.Setenv("NETRC", filepath.Join(t.TempDir(), "none"))
 	_, _, err := newFetcher(t).Resolve(t.Context(), urlSpec(d, closed))
@@ -81,20 +84,25 @@ func TestLoginIsFor(t *testing.T) {
 	for _, c := range []struct {
 		login login
 		url   string
+		from  *http.Response // of the redirect that asks for it
 		want  bool
 	}{
-		{login{host: "a.example"}, "http://a.example:81/x", true},
-		{login{host: "a.example:81"}, "http://a.example:81/x", true},
-		{login{host: "a.example:82"}, "http://a.example:81/x", false},
-		{login{host: "example"}, "http://a.example/x", false},
-		{login{scheme: "https", host: "a.example", path: "/debian/"}, "https://a.example/debian/pool/x", true},
-		{login{scheme: "https", host: "a.example", path: "/debian/"}, "http://a.example/debian/pool/x", false},
-		{login{scheme: "https", host: "a.example", path: "/debian/"}, "https://a.example/other", false},
+		{login{host: "a.example"}, "https://a.example/x", &http.Response{}, true},
+		{login{host: "a.example"}, "http://a.example/x", &http.Response{}, false},
+		{login{scheme: "http", host: "a.example"}, "http://a.example/x", &http.Response{}, true},
+		{login{host: "a.example"}, "http://a.example:81/x", nil, true},
+		{login{host: "a.example:81"}, "http://a.example:81/x", nil, true},
+		{login{host: "a.example:82"}, "http://a.example:81/x", nil, false},
+		{login{host: "example"}, "http://a.example/x", nil, false},
+		{login{scheme: "https", host: "a.example", path: "/debian/"}, "https://a.example/debian/pool/x", nil, true},
+		{login{scheme: "https", host: "a.example", path: "/debian/"}, "http://a.example/debian/pool/x", nil, false},
+		{login{scheme: "https", host: "a.example", path: "/debian/"}, "https://a.example/other", nil, false},
 	} {
 		r, err := http.NewRequest("GET", c.url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.Response = c.from
 		if c.login.isFor(r) != c.want {
 			t.Errorf("%+v for %s: %v", c.login, c.url, !c.want)
 		}
