@@ -92,35 +92,38 @@ func (e *Engine) Reseed(roots []load.Config, seed *load.Target) (*Graph, hcl.Dia
 // nodes failed, the context's cause when it was cancelled; every other error is the
 // machine's.
 func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, error) {
+	var before []nodeState
 	for {
-		summary, err := e.build(ctx, g, o)
+		x, err := e.execution(g, o)
+		if err != nil {
+			return nil, err
+		}
+		x.before = before
+		summary, err := x.build(ctx)
 		// What is different now lies in the store, so this comes to an end.
 		if anew := (*anewError)(nil); !errors.As(err, &anew) || ctx.Err() != nil {
 			return summary, err
 		}
+		before = x.nodes
 	}
 }
 
-func (e *Engine) build(ctx context.Context, g *Graph, o Options) (*Summary, error) {
-	x, err := e.execution(g, o)
-	if err != nil {
-		return nil, err
-	}
+func (x *execution) build(ctx context.Context) (*Summary, error) {
 	defer x.close()
-	x.emit(Event{Event: EventStarted, Total: int64(len(g.Nodes)), Remain: x.criticalPath()})
-	x.asks = len(e.Remotes) > 0
-	if len(e.PushTo) > 0 && !o.DryRun {
+	x.emit(Event{Event: EventStarted, Total: int64(len(x.graph.Nodes)), Remain: x.criticalPath()})
+	x.asks = len(x.Remotes) > 0
+	if len(x.PushTo) > 0 && !x.DryRun {
 		x.pusher = newPusher(ctx)
 	}
-	err = x.resolveSources(ctx)
+	err := x.resolveSources(ctx)
 	if err == nil {
-		err = schedule(ctx, g, x.weights, x.limits(), x)
+		err = schedule(ctx, x.graph, x.weights, x.limits(), x)
 	}
-	if err == nil && !o.DryRun {
+	if err == nil && !x.DryRun {
 		err = x.deliver(ctx)
 	}
 	x.drain()
-	if err == errFailed && len(x.failures) == 0 {
+	if err == errFailed && x.anew != nil && (x.KeepGoing || len(x.failures) == 0) {
 		err = x.anew
 	}
 	if anew := (*anewError)(nil); errors.As(err, &anew) {
@@ -130,7 +133,7 @@ func (e *Engine) build(ctx context.Context, g *Graph, o Options) (*Summary, erro
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 	}
-	if !o.DryRun {
+	if !x.DryRun {
 		if useErr := x.noteUse(); err == nil {
 			err = useErr
 		}
@@ -214,6 +217,8 @@ type execution struct {
 	pusher  *pusher       // nil: nothing is pushed
 	summary Summary
 
+	before []nodeState // of the execution that this one takes the place of; nil: it is the first
+
 	mu       sync.Mutex // guards failures, skipped, summary and the calls of Notify
 	failures []Failure
 	skipped  []Failure
@@ -235,6 +240,8 @@ type nodeState struct {
 	unchecked bool
 	pulled    bool // result comes from a remote cache
 	anew      bool // it was not run, because of an *anewError
+
+	failed error // why it failed
 
 	where string // on which cluster it was executed; "": here
 	lost  bool   // the layer of its result is nowhere

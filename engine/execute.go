@@ -44,6 +44,9 @@ func (x *execution) Lookup(id int32) (bool, error) {
 	}
 	st.key = a.Key()
 	st.files = fileDigests(a)
+	if x.before != nil && x.before[id].failed != nil && x.before[id].key == st.key { // it would again
+		return false, x.before[id].failed
+	}
 	if x.Force && slices.Contains(x.graph.Roots, id) {
 		return false, nil
 	}
@@ -225,6 +228,7 @@ func (x *execution) Fail(id int32, err error) {
 		x.anew, x.nodes[id].anew = err, true
 		return
 	}
+	x.nodes[id].failed = err
 	x.mu.Lock()
 	x.failures = append(x.failures, Failure{n.Label, err})
 	x.mu.Unlock()

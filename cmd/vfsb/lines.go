@@ -35,7 +35,7 @@ func (l *lines) count(ev engine.Event) {
 	}
 	switch ev.Event {
 	case engine.EventStarted:
-		l.total, l.done, l.cached = int(ev.Total), 0, 0 // it may begin anew
+		l.total, l.done, l.cached, l.failed = int(ev.Total), 0, 0, 0 // it may begin anew
 	case engine.EventFinished:
 		l.done++
 		switch ev.Status {
