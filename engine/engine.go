@@ -219,7 +219,7 @@ type execution struct {
 
 	before []nodeState // of the execution that this one takes the place of; nil: it is the first
 
-	mu       sync.Mutex // guards failures, skipped, summary and the calls of Notify
+	mu       sync.Mutex // guards failures, skipped, summary, what is unresolved and the calls of Notify
 	failures []Failure
 	skipped  []Failure
 	anew     error // an *anewError, if a node failed with one
@@ -241,7 +241,8 @@ type nodeState struct {
 	pulled    bool // result comes from a remote cache
 	anew      bool // it was not run, because of an *anewError
 
-	failed error // why it failed
+	unresolved error // a source of it cannot be had
+	failed     error // why it failed
 
 	where string // on which cluster it was executed; "": here
 	lost  bool   // the layer of its result is nowhere

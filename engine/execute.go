@@ -31,6 +31,9 @@ func (x *execution) Lookup(id int32) (bool, error) {
 		x.emit(Event{Event: EventFinished, Label: n.Label, Status: Grouped})
 		return true, nil
 	}
+	if st.unresolved != nil {
+		return false, st.unresolved
+	}
 	if x.DryRun {
 		for _, in := range n.Inputs {
 			if x.nodes[in].planned {
@@ -402,19 +405,33 @@ func sourceSpec(n *Node, s *load.Source) source.Spec {
 }
 
 // resolveSources decides, before anything runs, which file each source is. What the
-// lock file records costs nothing; what it lacks is added to it.
+// lock file records costs nothing; what it lacks is added to it. With KeepGoing a source
+// that cannot be had is the failure of its node.
 func (x *execution) resolveSources(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(4)
+	resolve := func(n *Node, decide func() error) {
+		group.Go(func() error {
+			err := decide()
+			if err == nil || !x.KeepGoing {
+				return err
+			}
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			st := &x.nodes[n.ID]
+			st.unresolved = &SourceError{errors.Join(st.unresolved, err)}
+			return nil
+		})
+	}
 	for _, n := range x.graph.Nodes {
 		if n.Step == nil {
 			continue
 		}
 		if n.Step.Seed != nil {
-			group.Go(func() error { return x.resolveSeed(ctx, n) })
+			resolve(n, func() error { return x.resolveSeed(ctx, n) })
 		}
 		for _, s := range n.Step.Sources {
-			group.Go(func() error {
+			resolve(n, func() error {
 				_, _, err := x.Fetcher.Resolve(ctx, sourceSpec(n, s))
 				return err
 			})

@@ -100,10 +100,11 @@ func (e *Engine) recall(ctx context.Context, g *Graph, o Options) (*execution, [
 }
 
 func (x *execution) recall(ctx context.Context) (list []int32, err error) {
+	o := x.Options
+	x.KeepGoing = false // what has no key cannot be compared
 	if err := x.resolveSources(ctx); err != nil {
 		return nil, err
 	}
-	o := x.Options
 	x.fixed = true
 	x.Options, x.asks = Options{DryRun: true}, len(x.Remotes) > 0 // nobody is told of what is known
 	err = schedule(ctx, x.graph, x.weights, x.limits(), x)
