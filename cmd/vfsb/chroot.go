@@ -137,7 +137,24 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 	if err := c.bind(&spec, tree); err != nil {
 		return err
 	}
-	// Who reads what the command writes may go, as head does: what is left is removed then, too.
+	result, err := runWhileRead(ctx, spec)
+	if err != nil {
+		if errors.Is(err, sandbox.ErrUnfit) && errors.Is(err, unix.EACCES) && spec.Tree != "" && (os.Geteuid() != 0 || sandbox.IsWithUsers()) {
+			if name := othersIn(spec); name != "" {
+				return usageError{fmt.Errorf("%s belongs to another user, and so the kernel mounts nothing there; name a copy of your own, or a tarball", name)}
+			}
+		}
+		return err
+	}
+	if result.ExitCode != 0 {
+		return exitError{result.ExitCode}
+	}
+	return nil
+}
+
+// runWhileRead runs the command. Who reads what it writes may go, as head does: then it ends, the terminal is set back, and
+// what is left is removed.
+func runWhileRead(ctx context.Context, spec sandbox.Spec) (sandbox.Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	broken := make(chan os.Signal, 1)
@@ -155,19 +172,7 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 			}
 		}
 	}()
-	result, err := sandbox.Run(ctx, spec)
-	if err != nil {
-		if errors.Is(err, sandbox.ErrUnfit) && errors.Is(err, unix.EACCES) && spec.Tree != "" && (os.Geteuid() != 0 || sandbox.IsWithUsers()) {
-			if name := othersIn(spec); name != "" {
-				return usageError{fmt.Errorf("%s belongs to another user, and so the kernel mounts nothing there; name a copy of your own, or a tarball", name)}
-			}
-		}
-		return err
-	}
-	if result.ExitCode != 0 {
-		return exitError{result.ExitCode}
-	}
-	return nil
+	return sandbox.Run(ctx, spec)
 }
 
 // unread reports whether f is a pipe or a socket that nobody reads any more.

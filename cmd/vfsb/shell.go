@@ -67,7 +67,7 @@ inside is thrown away, except with --failed.`,
 				}
 				spec.Terminal, spec.Timeout, spec.Silence = true, 0, 0
 				spec.Env = withTerm(spec.Env)
-				result, err := sandbox.Run(cmd.Context(), spec)
+				result, err := runWhileRead(cmd.Context(), spec)
 				if err != nil {
 					return err
 				}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,6 +27,11 @@ type session struct {
 
 func startSession(t *testing.T, env []string, args ...string) *session {
 	t.Helper()
+	return startProgram(t, env, "vfsb", args...)
+}
+
+func startProgram(t *testing.T, env []string, name string, args ...string) *session {
+	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +45,7 @@ func startSession(t *testing.T, env []string, args ...string) *session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &session{t: t, cmd: exec.Command("vfsb", args...), keyboard: master, terminal: slave}
+	s := &session{t: t, cmd: exec.Command(name, args...), keyboard: master, terminal: slave}
 	s.resize(33, 77)
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = slave, slave, slave
 	s.cmd.Env = append(os.Environ(), env...)
@@ -169,6 +175,35 @@ func TestKilledShell(t *testing.T) {
 	}
 	if after := s.termios(); after != before {
 		t.Errorf("the terminal is left as %+v, was %+v", after, before)
+	}
+}
+
+// TestUnreadShell: a command that has the terminal leaves it as it was, too, when who reads its output goes.
+func TestUnreadShell(t *testing.T) {
+	flags := failedNode(t)
+	seed, _, err := busyboxSeed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, verb := range map[string][]string{"shell": {"shell", "--failed", "//bad:amd64", "--"}, "chroot": {"chroot", seed}} {
+		t.Run(name, func(t *testing.T) {
+			args := slices.Concat([]string{"-c", `(vfsb "$@"; echo code $? >&2) | head -1`, "sh"}, flags, verb, []string{"sh", "-c", "head -n 1 </dev/tty >/dev/null; while :; do echo line; done"})
+			s := startProgram(t, nil, "sh", args...)
+			before := s.termios()
+			for end := time.Now().Add(60 * time.Second); s.termios() == before; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("the command does not get the terminal")
+				}
+			}
+			s.enter("go")
+			s.wait("code 141")
+			if after := s.termios(); after != before {
+				t.Errorf("the terminal is left as %+v, was %+v", after, before)
+			}
+			if code := s.exitCode(); code != 0 || !strings.Contains(s.seen.String(), "line") {
+				t.Errorf("exit code %d, %q", code, s.seen.String())
+			}
+		})
 	}
 }
 
