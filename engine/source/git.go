@@ -11,8 +11,15 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"vfsb/cache"
@@ -97,9 +104,12 @@ func (f *Fetcher) exportGit(ctx context.Context, s Spec, top string, w file) (ca
 		return cache.Digest{}, w.errorf("%w", err)
 	}
 	defer release()
-	g := gitRepo{dir: dir}
+	g := gitRepo{dir: dir, stall: f.timing.orDefault().stall}
 	if err := g.init(ctx, s.Git.Commit); err != nil {
 		return cache.Digest{}, w.errorf("%w", err)
+	}
+	if !g.hasSSH(ctx) {
+		g.env = []string{"GIT_SSH_COMMAND=ssh -oBatchMode=yes -oConnectTimeout=30"}
 	}
 	if err := g.fetch(ctx, s.Git.URL, s.Git.Commit); err != nil {
 		if ctx.Err() != nil {
@@ -139,8 +149,9 @@ func (f *Fetcher) exportGit(ctx context.Context, s Spec, top string, w file) (ca
 
 // gitRepo is a bare repository in a folder of its own. Submodules' objects are in it, too.
 type gitRepo struct {
-	dir string
-	env []string // more than the user's
+	dir   string
+	env   []string // more than the user's
+	stall time.Duration
 }
 
 // command prepares git with the user's configuration (credentials, insteadOf), but without prompts, and without the
@@ -181,18 +192,29 @@ func (g gitRepo) run(ctx context.Context, args ...string) ([]byte, error) {
 	case count.n > count.most:
 		return nil, fmt.Errorf("git %s: prints more than %d bytes; is the repository made to do harm?", args[0], maxGitOutput)
 	case err != nil:
-		return nil, fmt.Errorf("git %s: %w: %s", args[0], err, bytes.TrimSpace(errs.b))
+		return nil, errs.errorf(args[0], err)
 	}
 	return out.Bytes(), nil
 }
 
 // tail keeps the end of what is written to it.
 type tail struct {
-	b    []byte
-	most int
+	b       []byte
+	most    int
+	written atomic.Int64
+}
+
+// progressLine is what git --progress prints: what it writes over, and how it ends.
+var progressLine = regexp.MustCompile(`(?m)^(.*\r)?(.*, done\. *\n)?`)
+
+// errorf is the error of a git command with what it has printed, but for progress.
+func (t *tail) errorf(command string, err error) error {
+	text := bytes.ReplaceAll(t.b, []byte("\r\n"), []byte("\n")) // ssh's
+	return fmt.Errorf("git %s: %w: %s", command, err, bytes.TrimSpace(progressLine.ReplaceAll(text, nil)))
 }
 
 func (t *tail) Write(b []byte) (int, error) {
+	t.written.Add(int64(len(b)))
 	t.b = append(t.b, b...)
 	if n := len(t.b); n > t.most {
 		t.b = t.b[:copy(t.b, t.b[n-t.most:])]
@@ -210,22 +232,96 @@ func (g gitRepo) init(ctx context.Context, commit string) error {
 	return err
 }
 
+// hasSSH reports whether the user says how to call ssh.
+func (g gitRepo) hasSSH(ctx context.Context) bool {
+	_, err := g.run(ctx, "config", "core.sshCommand")
+	return err == nil || os.Getenv("GIT_SSH_COMMAND") != "" || os.Getenv("GIT_SSH") != ""
+}
+
 // fetch gets the commit alone, or if the server does not hand out single commits, all branches and tags.
 func (g gitRepo) fetch(ctx context.Context, url, commit string) error {
-	_, shallowErr := g.run(ctx, "fetch", "-q", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", url, commit)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stalled := func() { cancel(fmt.Errorf("git fetch: %s sent nothing for %v", url, g.stall)) }
+	shallowErr := g.download(ctx, stalled, "--depth=1", "--", url, commit)
 	if shallowErr == nil {
 		return nil
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if _, err := g.run(ctx, "fetch", "-q", "--no-tags", "--no-recurse-submodules", "--", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
+	if err := g.download(ctx, stalled, "--", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		return err
 	}
 	if _, err := g.run(ctx, "cat-file", "-e", commit+"^{commit}"); err != nil {
 		return fmt.Errorf("no branch or tag holds it (%w)", shallowErr)
 	}
 	return nil
+}
+
+// download runs git fetch, and calls stalled when neither the server nor git itself does anything for too long. Git and what
+// it starts have a session of their own: it can be ended as a whole, and has no terminal to ask at.
+func (g gitRepo) download(ctx context.Context, stalled func(), args ...string) error {
+	cmd := g.command(ctx, append([]string{"fetch", "--progress", "--no-tags", "--no-recurse-submodules"}, args...)...)
+	errs := &tail{most: 1000}
+	cmd.Stderr = errs
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	runtime.LockOSThread() // with which git would end
+	defer runtime.UnlockOSThread()
+	err := cmd.Start()
+	if err == nil {
+		ended := make(chan struct{})
+		var watch sync.WaitGroup
+		watch.Go(func() {
+			tick := time.NewTicker(g.stall)
+			defer tick.Stop()
+			var said, used int64
+			for {
+				select {
+				case <-ended:
+					return
+				case <-tick.C:
+				}
+				nowSaid := errs.written.Load()
+				nowUsed, working := work(cmd.Process.Pid)
+				if !working && nowSaid == said && nowUsed == used {
+					stalled()
+					return
+				}
+				said, used = nowSaid, nowUsed
+			}
+		})
+		err = cmd.Wait()
+		close(ended)
+		watch.Wait()
+	}
+	if err != nil {
+		return errs.errorf("fetch", err)
+	}
+	return nil
+}
+
+// work is the processor time that a process group has used, in the kernel's ticks, and whether one of it runs now or waits
+// for a disk.
+func work(group int) (ticks int64, working bool) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range stats {
+		b, _ := os.ReadFile(name)
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // after the name, which may hold anything
+		if len(fields) < 15 || fields[2] != strconv.Itoa(group) {
+			continue
+		}
+		working = working || fields[0] == "R" || fields[0] == "D"
+		for _, field := range fields[11:15] { // its own and that of its children that have ended
+			n, _ := strconv.ParseInt(field, 10, 64)
+			ticks += n
+		}
+	}
+	return ticks, working
 }
 
 // A repository may have this many submodules, theirs included, and with them this many files.
@@ -258,7 +354,7 @@ func (g gitRepo) tree(ctx context.Context, url, commit string, wanted *bool, lef
 		return nil, err
 	}
 	// What a repository names may be fetched by fewer protocols than what the user names: no files of this machine, no commands.
-	g.env = []string{"GIT_PROTOCOL_FROM_USER=0"}
+	g.env = append(slices.Clone(g.env), "GIT_PROTOCOL_FROM_USER=0")
 	for _, m := range subs {
 		from, ok := urls[m.path]
 		if !ok {

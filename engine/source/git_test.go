@@ -3,14 +3,17 @@ package source
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -371,6 +374,90 @@ func TestSubmodules(t *testing.T) {
 	_, _, err = newFetcher(t).Resolve(t.Context(), spec(new(true)))
 	if err == nil || !strings.Contains(err.Error(), "submodule lib/middle.d: commit "+middle) || !strings.Contains(err.Error(), "transport 'file' not allowed") {
 		t.Error(err)
+	}
+}
+
+// TestGitSilentServer: git is ended when the server says nothing.
+func TestGitSilentServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	gone := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			defer conn.Close()
+			_, err = io.Copy(io.Discard, conn)
+		}
+		gone <- err
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	url := "git://" + l.Addr().String() + "/tool"
+	_, _, err = newFetcher(t).Resolve(ctx, Spec{ID: "tool/tool", Pos: "p.hcl:2", Git: &Git{URL: url, Commit: strings.Repeat("1", 40)}})
+	if err == nil || !strings.Contains(err.Error(), "git fetch: "+url+" sent nothing for 300ms") {
+		t.Error(err)
+	}
+	if err := <-gone; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGitSSH: whose ssh is called, how long it may take, and that it does not outlive git.
+func TestGitSSH(t *testing.T) {
+	dir := t.TempDir()
+	repo := filepath.Join(dir, "tool")
+	if err := os.Mkdir(repo, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run(t, repo, "init", "-q")
+	run(t, repo, "commit", "-q", "--allow-empty", "-m", "one")
+	spec := Spec{ID: "tool/tool", Pos: "p.hcl:2", Git: &Git{URL: "ssh://git.example.test" + repo, Commit: run(t, repo, "rev-parse", "HEAD")}}
+	config, pid := filepath.Join(dir, "gitconfig"), filepath.Join(dir, "pid")
+	t.Setenv("GIT_CONFIG_GLOBAL", config)
+	t.Setenv("GIT_SSH_VARIANT", "ssh")
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	const serve = `; shift $(($# - 1)); eval "exec $1"`
+	for name, c := range map[string]struct{ script, command, config, want string }{
+		"asks nothing":   {`echo "called with $*" >&2; exit 1`, "", "", "called with -oBatchMode=yes -oConnectTimeout=30 "},
+		"user's":         {`echo "called with $*" >&2; exit 1`, "ssh -v", "", "called with -v "},
+		"configured":     {`echo "called with $*" >&2; exit 1`, "", "[core]\n\tsshCommand = ssh -q\n", "called with -q "},
+		"has words":      {`printf 'Counting: 1%%\rCounting: 2%%, done.\nPermission denied.\r\n' >&2; exit 1`, "", "", "exit status 128: Permission denied.\n"},
+		"no terminal":    {`(: </dev/tty) 2>/dev/null || echo "none" >&2; exit 1`, "", "", "none"},
+		"waits":          {`echo $$ >"` + pid + `"; exec sleep 1000`, "", "", "git fetch: " + spec.Git.URL + " sent nothing for 1s"},
+		"takes its time": {`for i in 1 2 3 4 5 6; do echo "$i" >&2; sleep 0.5; done` + serve, "", "", ""},
+		"works":          {`end=$(($(date +%s) + 4)); while [ $(date +%s) -lt $end ]; do :; done` + serve, "", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("GIT_SSH_COMMAND", c.command)
+			if c.command == "" {
+				os.Unsetenv("GIT_SSH_COMMAND")
+			}
+			if err := errors.Join(os.WriteFile(config, []byte(c.config), 0o600), os.WriteFile(filepath.Join(dir, "ssh"), []byte("#!/bin/sh\n"+c.script+"\n"), 0o700)); err != nil {
+				t.Fatal(err)
+			}
+			f := newFetcher(t)
+			f.timing.stall = time.Second
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			defer cancel()
+			_, _, err := f.Resolve(ctx, spec)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Error(err)
+			}
+		})
+	}
+	b, err := os.ReadFile(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ssh, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", ssh)); err == nil && !strings.Contains(string(b), ") Z ") {
+		t.Errorf("ssh is still there: %s", b)
 	}
 }
 
