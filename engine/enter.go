@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 // run. For a rootfs or an image it is the built root file system itself. release
 // removes the sandbox's folder.
 func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec sandbox.Spec, release func(), err error) {
-	n := g.Nodes[id]
+	whole, n := g, g.Nodes[id]
 	for n.Step == nil || n.Step.Builtin == BuiltinOCI { // a group, or an image: its first content
 		if len(n.Contents) == 0 {
 			return spec, nil, fmt.Errorf("%s: %s is empty; name a target that runs a script", load.Pos(n.Target.Range), n.Label)
@@ -37,6 +38,10 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 		x.entered = n
 	}
 	if err := x.buildAll(ctx); err != nil {
+		if anew := (*anewError)(nil); errors.As(err, &anew) && ctx.Err() == nil { // as Build does
+			x.emit(Event{Event: EventWarning, Message: anew.Error()})
+			return e.Enter(ctx, whole, id, o)
+		}
 		return spec, nil, err
 	}
 	dir, release, err := e.Store.NewRun(n.Label)
@@ -98,7 +103,7 @@ func (x *execution) emulator(p *load.Platform, id int32) (*sandbox.Emulator, err
 	return &sandbox.Emulator{Arch: p.Arch, Program: program}, nil
 }
 
-// buildAll builds the graph, and delivers nothing.
+// buildAll builds the graph, and delivers nothing. An *anewError says to do it once more.
 func (x *execution) buildAll(ctx context.Context) error {
 	x.emit(Event{Event: EventStarted, Total: int64(len(x.graph.Nodes))})
 	x.asks = len(x.Remotes) > 0
@@ -106,6 +111,9 @@ func (x *execution) buildAll(ctx context.Context) error {
 		return err
 	}
 	err := schedule(ctx, x.graph, x.weights, x.limits(), x)
+	if err == errFailed && x.anew != nil && len(x.failures) == 0 {
+		return x.anew
+	}
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}
 	}
