@@ -144,7 +144,7 @@ func (s *Store) PinFailed(label string) error { return s.pin("failed/" + fileNam
 // DropFailed removes FailedDir(label), unless somebody works in it, with a lock on the folder.
 func (s *Store) DropFailed(label string) error {
 	dir := s.FailedDir(label)
-	unlock, err := lockUnused(dir)
+	unlock, err := LockUnused(dir)
 	if err != nil {
 		return ignore(ignore(err, fs.ErrNotExist), unix.EWOULDBLOCK)
 	}
@@ -152,8 +152,9 @@ func (s *Store) DropFailed(label string) error {
 	return Remove(dir)
 }
 
-// lockUnused keeps others from beginning to work in the folder until unlock; unix.EWOULDBLOCK: somebody does already.
-func lockUnused(dir string) (unlock func() error, err error) {
+// LockUnused keeps others from beginning to work in the folder dir until unlock. The error is [unix.EWOULDBLOCK] if
+// somebody does already.
+func LockUnused(dir string) (unlock func() error, err error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -173,7 +174,7 @@ func (s *Store) KeepFailed(run, label string, layers []Layer, blobs []Digest) (s
 		return "", fmt.Errorf("keep the failed %s: %w", label, err)
 	}
 	for range 10 { // another process may put its own there between the two steps
-		unlock, err := lockUnused(dir)
+		unlock, err := LockUnused(dir)
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return "", fmt.Errorf("keep the failed %s: somebody works in that of its last run; end that vfsb shell first", label)
 		}

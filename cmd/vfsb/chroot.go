@@ -115,11 +115,11 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 		spec.Argv = shellCommand(shell)
 	}
 	if isFolder || c.keep != "" {
-		lock, err := lockTree(tree, fmt.Sprintf("another vfsb chroot is in %s; end that one first, or work on a copy", tree))
+		unlock, err := lockTree(tree, fmt.Sprintf("another vfsb chroot is in %s; end that one first, or work on a copy", tree))
 		if err != nil {
 			return err
 		}
-		defer lock.Close()
+		defer unlock()
 		spec.Tree = tree
 		if spec.Dir, err = beside(dir, tree); err != nil {
 			return err
@@ -214,19 +214,12 @@ func (c *chroot) unpack(ctx context.Context, dir, tarball string) (tree string, 
 
 // lockTree keeps the tree for this run: the kernel does not define what two overlays with one upper folder are. If another
 // one has it, busy says so.
-func lockTree(tree, busy string) (*os.File, error) {
-	f, err := os.Open(tree)
-	if err != nil {
-		return nil, err
-	}
-	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+func lockTree(tree, busy string) (unlock func() error, err error) {
+	unlock, err = cache.LockUnused(tree)
+	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = usageError{errors.New(busy)}
 	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	return unlock, err
 }
 
 // beside is a run's folder on the file system of tree, and not in tree: dir, if it lies so, else one next to tree, which is

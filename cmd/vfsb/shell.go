@@ -40,11 +40,11 @@ inside is thrown away, except with --failed.`,
 					if err != nil {
 						return usageError{err}
 					}
-					lock, err := lockTree(kept.Dir, fmt.Sprintf("another vfsb shell is in the kept folder of %s; end that one first", g.Nodes[id].Label))
+					unlock, err := lockTree(kept.Dir, fmt.Sprintf("another vfsb shell is in the kept folder of %s; end that one first", g.Nodes[id].Label))
 					if err != nil {
 						return err
 					}
-					defer lock.Close()
+					defer unlock()
 					if len(command) == 0 && !app.quiet {
 						greet(g.Nodes[id].Label, kept)
 					}
