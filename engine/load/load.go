@@ -343,6 +343,11 @@ func (l *loader) platform(b *hcl.Block) {
 		Machine: a.String("machine"), KernelArch: a.String("kernel_arch"), Aliases: a.Strings("aliases"), Range: b.DefRange,
 	}
 	p.Vars, _ = a.Any("vars").(map[string]any)
+	for _, name := range []string{"name", "arch", "libc", "triplet", "machine", "kernel_arch", "emulated"} {
+		if _, taken := p.Vars[name]; taken {
+			a.Errorf("vars", "vars of platform %q hold %s, which every platform has; choose another name", p.Name, name)
+		}
+	}
 	if a.Has("emulator") {
 		p.Emulator = emulator(a)
 	}

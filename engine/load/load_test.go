@@ -175,6 +175,50 @@ platform "p" {
 	}
 }
 
+// TestEmulated: platform.emulated is true where this machine does not run the platform's programs, in every stage.
+func TestEmulated(t *testing.T) {
+	root := t.TempDir()
+	writeFiles(t, root, map[string]string{
+		"packages/a/package.hcl": "package \"a\" {\n group {\n members = [] \n}\n}\n",
+		"profiles/p.d/p.hcl": `profile "p" {
+  home = "s"
+  stage "s" {
+    vars = { word = platform.emulated ? "emulated" : "its own" }
+  }
+}
+platform "x86" {
+  profile = "p"
+  arch    = "i686"
+  triplet = "t"
+}
+platform "arm" {
+  profile = "p"
+  arch    = "arm64"
+  triplet = "t"
+}
+`,
+	})
+	ws, diags := Load(root, []string{"group"}, Carried{})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	for machine, want := range map[string]map[string]bool{"amd64": {"x86": false, "arm": true}, "arm64": {"x86": true, "arm": false}} {
+		r := NewResolver(ws, Exec{Arch: machine})
+		for platform, emulated := range want {
+			c, err := r.Resolve(Label{Package: "a"}, platform)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := r.Vars(c)["platform"].(map[string]any)["emulated"]; got != emulated {
+				t.Errorf("on %s platform %s: emulated is %v for targets; want %v", machine, platform, got, emulated)
+			}
+			if got := c.Stage.Vars["word"] == "emulated"; got != emulated {
+				t.Errorf("on %s platform %s: emulated is %v for stages; want %v", machine, platform, got, emulated)
+			}
+		}
+	}
+}
+
 func TestDuplicatesAndErrorsOfAllFiles(t *testing.T) {
 	root := t.TempDir()
 	writeFiles(t, root, map[string]string{
@@ -182,6 +226,7 @@ func TestDuplicatesAndErrorsOfAllFiles(t *testing.T) {
 		"profiles/p/b.hcl":       "profile \"gnu\" {\n home = \"tools\"\n stage \"tools\" {}\n}\n",
 		"packages/a/package.hcl": "package \"b\" {\n}\n",
 		"packages/c/package.hcl": "package \"c\" {\n source {\n file = \"../../etc/passwd\"\n }\n source \"c\" {\n url = \"http://x/y\"\n sha256 = \"12\"\n }\n}\n",
+		"profiles/p/c.hcl":       "platform \"q\" {\n profile = \"gnu\"\n arch = \"arm64\"\n triplet = \"t\"\n vars = { emulated = true }\n}\n",
 		"templates/x.hcl":        "rule \"x\" {\n template = \"x.sh.j2\"\n attribute \"a\" {\n type = \"strin\"\n }\n}\n",
 	})
 	_, diags := Load(root, []string{"group"}, Carried{})
@@ -192,6 +237,7 @@ func TestDuplicatesAndErrorsOfAllFiles(t *testing.T) {
 	text := strings.Join(all, "\n")
 	for _, want := range []string{
 		"profiles/p/b.hcl:1 duplicate profile \"gnu\" it is declared at profiles/p/a.hcl:2",
+		"profiles/p/c.hcl:5 vars of platform \"q\" hold emulated",
 		"packages/a/package.hcl:1 package \"b\" lies in the folder packages/a name both alike",
 		"leads out of the package's folder",
 		"packages/c/package.hcl:5 duplicate source \"c\"",

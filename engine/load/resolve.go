@@ -52,7 +52,7 @@ func (r *Resolver) Vars(c Config) map[string]any {
 	return map[string]any{
 		"name": c.Target.Package.Name, "version": c.Target.Package.Version, "target": c.Target.Name,
 		"profile": c.Profile.Name, "stage": c.Stage.Name,
-		"platform": platformVars(c.Platform),
+		"platform": r.platformVars(c.Platform),
 		"exec":     map[string]any{"arch": exec.Arch, "triplet": exec.Triplet},
 	}
 }
@@ -60,14 +60,13 @@ func (r *Resolver) Vars(c Config) map[string]any {
 // Emulates reports whether the configuration's scripts are the platform's programs, and this machine cannot run them.
 func (r *Resolver) Emulates(c Config) bool { return c.Stage.Native && !r.exec.Runs(c.Platform.Arch) }
 
-func platformVars(p *Platform) map[string]any {
-	vars := map[string]any{}
-	for k, v := range p.Vars {
-		vars[k] = v
+// platformVars is what expressions see as platform.*.
+func (r *Resolver) platformVars(p *Platform) map[string]any {
+	vars := map[string]any{
+		"name": p.Name, "arch": p.Arch, "libc": p.Libc, "triplet": p.Triplet, "machine": p.Machine, "kernel_arch": p.KernelArch,
+		"emulated": !r.exec.Runs(p.Arch),
 	}
-	for k, v := range map[string]string{"name": p.Name, "arch": p.Arch, "libc": p.Libc, "triplet": p.Triplet, "machine": p.Machine, "kernel_arch": p.KernelArch} {
-		vars[k] = v
-	}
+	maps.Copy(vars, p.Vars)
 	return vars
 }
 
@@ -167,7 +166,7 @@ func (r *Resolver) stage(profile *Profile, p *Platform, name string) (*Stage, er
 		return nil, fmt.Errorf("profile %q has no stage %q; it has %s", profile.Name, name, strings.Join(profile.StageNames, ", "))
 	}
 	ctx := evalContext(map[string]any{
-		"profile": profile.Name, "stage": name, "platform": platformVars(p),
+		"profile": profile.Name, "stage": name, "platform": r.platformVars(p),
 		"exec": map[string]any{"arch": r.exec.Arch, "triplet": r.exec.Triplet},
 	})
 	l := &loader{}

@@ -136,12 +136,13 @@ profile "gnu" {
   # what would take longest under QEMU, and what comes out must be the same as in stage "native".
   stage "mchroot" {
     extends = "native"
-    root = platform.arch == exec.arch || platform.arch == "i686" && exec.arch == "amd64" ? null : [
+    root = !platform.emulated ? null : [
       "//stage1/base", "//glibc", "//glibc/headers", "//linux-headers", "//gcc/libgcc", "//gcc/libgcc_s", "//gcc/libstdcxx",
       "//ncurses", "//bzip2",
       "//hybrid/compiler", "//hybrid/uname",
       "//bash@hybrid", "//coreutils@hybrid", "//diffutils@hybrid", "//findutils@hybrid", "//gawk@hybrid",
       "//grep@hybrid", "//gzip@hybrid", "//m4@hybrid", "//make@hybrid", "//patch@hybrid", "//sed@hybrid", "//tar@hybrid", "//xz",
+      "//perl/mini:${exec.arch}",
     ]
   }
 
