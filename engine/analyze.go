@@ -113,11 +113,11 @@ func (a *analyzer) analyze(n *Node) {
 		step = t.ScriptStep(a.ws.Kinds[n.Target.Kind])
 	}
 	a.diags = append(a.diags, t.Diags...)
+	if step != nil && step.Rule != "" {
+		n.Step = step
+	}
 	if step == nil || t.Diags.HasErrors() {
 		return
-	}
-	if step.Rule != "" {
-		n.Step = step
 	}
 	for kind, edges := range [][]Edge{step.Root, step.Tools, step.Deps, step.Runtime, step.Contents, step.Emulator} {
 		for _, e := range edges {

@@ -160,14 +160,13 @@ func (t *Target) ScriptStep(kind *load.Kind) *Step {
 	}
 	text, err := t.templates.Render(kind.Template, context)
 	if err != nil {
-		t.renderError(t.Target.Range, err)
-		return step
-	}
-	if err := render.CheckShell(t.Label().String(), text); err != nil {
-		t.renderError(t.Target.Range, err)
+		t.renderError(t.Target.Range, err, "")
 		return step
 	}
 	step.Script = []byte(text)
+	if err := render.CheckShell(t.Label().String(), text); err != nil {
+		t.renderError(t.Target.Range, err, fmt.Sprintf(" `vfsb render %s` shows the script.", t.Label()))
+	}
 	return step
 }
 
@@ -394,19 +393,20 @@ func (t *Target) renderScript(text string, r hcl.Range, context map[string]any) 
 		text, err = t.templates.RenderText(load.Pos(r), text, context)
 	}
 	if err != nil {
-		t.renderError(r, err)
+		t.renderError(r, err, "")
 	}
 	return text
 }
 
 // renderError reports an error of a template or of a rendered script, at the template's own line where it is known.
-func (t *Target) renderError(r hcl.Range, err error) {
+// hint is what else helps.
+func (t *Target) renderError(r hcl.Range, err error, hint string) {
 	detail := ""
 	if e, ok := err.(*render.Error); ok {
 		err = fmt.Errorf("%s:%d: %s", t.Workspace.TemplateFile(e.Template), e.Line, e.Message)
 		detail = strings.TrimRight(e.Excerpt, "\n")
 	}
 	d := load.Errorf(r, "%s", strings.ReplaceAll(err.Error(), "; ", ", "))
-	d.Detail = strings.TrimSpace(fmt.Sprintf("%s\nSeen while making %s. `vfsb render %s` shows the script.", detail, t.Label(), t.Label()))
+	d.Detail = strings.TrimSpace(fmt.Sprintf("%s\nSeen while making %s.%s", detail, t.Label(), hint))
 	t.Diags = append(t.Diags, d)
 }

@@ -235,16 +235,17 @@ func (a *app) graph(e *engine.Engine, patterns []string) (*engine.Graph, error) 
 	return g, a.diagnose(e.Workspace, diags)
 }
 
-// one analyzes what a single label needs; its node is the graph's first root.
+// one analyzes what a single label needs; its node is the graph's first root. Where the analysis finds mistakes, there are
+// a graph and an error.
 func (a *app) one(e *engine.Engine, label string) (*engine.Graph, int32, error) {
 	if _, err := load.ParseLabel(label); err != nil {
 		return nil, 0, usageError{err}
 	}
 	g, err := a.graph(e, []string{label})
-	if err != nil {
+	if g == nil {
 		return nil, 0, err
 	}
-	return g, g.Roots[0], nil
+	return g, g.Roots[0], err
 }
 
 // completeLabels completes labels of the workspace's targets, and after a colon their platforms.

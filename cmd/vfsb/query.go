@@ -72,11 +72,14 @@ func renderVerb(app *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return app.with(func(e *engine.Engine) error {
 				g, id, err := app.one(e, args[0])
-				if err != nil {
+				if g == nil {
 					return err
 				}
 				n := g.Nodes[id]
 				if n.Step == nil || n.Step.Script == nil {
+					if err != nil {
+						return err
+					}
 					return usageError{fmt.Errorf("%s runs no script: vfsb makes it itself", n.Label)}
 				}
 				if fields {
@@ -84,8 +87,8 @@ func renderVerb(app *app) *cobra.Command {
 						fmt.Fprintf(stdout, "# %s=%s\n", k, n.Step.Env[k])
 					}
 				}
-				_, err = stdout.Write(n.Step.Script)
-				return err
+				stdout.Write(n.Step.Script)
+				return err // such as that of a script that is not bash, which is shown for it to be found
 			})
 		},
 	}
