@@ -30,7 +30,9 @@ func (e *Engine) Fetch(ctx context.Context, g *Graph, notify func(Event)) (int, 
 	failures := make([]error, len(g.Nodes)) // every missing source is named
 	for i, n := range g.Nodes {
 		group.Go(func() error {
-			failures[i] = x.fetch(ctx, n)
+			if err := x.fetch(ctx, n); err != nil {
+				failures[i] = &SourceError{err}
+			}
 			if n.Step != nil && failures[i] == nil {
 				count.Add(int64(len(n.Step.Sources)))
 			}
