@@ -40,6 +40,9 @@ none within a heredoc: no key does. A file that is not valid HCL stays as it is.
 				return err
 			}
 			if check && f.changed {
+				if stdout.err != nil {
+					return stdout.err
+				}
 				return exitError{exitFailed}
 			}
 			return nil
