@@ -376,7 +376,11 @@ func emulator(a *Attrs) *Emulator {
 
 func (l *loader) packageFile(f declFile, body hcl.Body) {
 	folder := path.Base(path.Dir(f.name))
-	for _, b := range l.blocks(body, "package") {
+	blocks := l.blocks(body, "package")
+	if len(blocks) == 0 {
+		l.errorf(hcl.Range{Filename: f.file(f.name), Start: hcl.InitialPos, End: hcl.InitialPos}, "no package is declared here; write package %q { … }, or remove the file", folder)
+	}
+	for _, b := range blocks {
 		if b.Labels[0] != folder {
 			l.errorf(b.DefRange, "package %q lies in the folder packages/%s; name both alike", b.Labels[0], folder)
 			continue

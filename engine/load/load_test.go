@@ -54,6 +54,7 @@ func TestResolve(t *testing.T) {
 		"profiles/all.d/all.hcl":        profiles,
 		"packages/bash/package.hcl":     "package \"bash\" {\n group {\n members = [] \n}\n}\n",
 		"packages/gcc/package.hcl":      "package \"gcc\" {\n profiles = [\"gnu\"]\n group \"cross\" {\n members = []\n stage = profile == \"gnu\" ? \"cross\" : \"tools\"\n }\n}\n",
+		"packages/none/package.hcl":     "package \"none\" {\n}\n",
 		"packages/alkaline/package.hcl": "package \"alkaline\" {\n profile = \"musl\"\n group {\n members = []\n}\n}\n",
 	})
 	ws, diags := Load(root, []string{"group"}, Carried{})
@@ -83,6 +84,8 @@ func TestResolve(t *testing.T) {
 	for in, want := range map[string]string{
 		"//bsh":                  `did you mean "bash"`,
 		"//gcc":                  "no default target; it has //gcc/cross",
+		"//none":                 "no targets; add one at packages/none/package.hcl:1",
+		"//none/x":               "no targets; add one at packages/none/package.hcl:1",
 		"//gcc/cros":             `did you mean "cross"`,
 		"//gcc/cross:arm64-musl": "not built in profile",
 		"//bash:sparc":           "platforms are arm64, arm64-musl",

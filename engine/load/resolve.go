@@ -100,6 +100,9 @@ func (r *Resolver) resolve(l Label, base string) (Config, error) {
 		names = append(names, t.Name)
 	}
 	if target == nil {
+		if len(pkg.Targets) == 0 {
+			return Config{}, fmt.Errorf("package %q has no targets; add one at %s, such as autotools {} or script { … }", l.Package, Pos(pkg.Range))
+		}
 		var list []string
 		for _, t := range pkg.Targets {
 			list = append(list, t.Label().String())
