@@ -22,6 +22,9 @@ func explainVerb(app *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if n := g.Nodes[id]; n.Step == nil {
+					return usageError{fmt.Errorf("%s is a group; explain one of its members", n.Label)}
+				}
 				x, err := e.Explain(g, id)
 				if err != nil {
 					return err
