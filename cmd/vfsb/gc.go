@@ -128,6 +128,9 @@ func (a *app) printCollection(c *cache.Collection, o cache.CollectOptions, lefto
 	freed := printItems(removed, c.Removed)
 	held := printItems("kept", c.Kept) + c.Rest
 	over := o.MaxSize > 0 && held > o.MaxSize
+	if c.Rest >= 1<<20 {
+		fmt.Fprintf(stdout, "kept %s: package indexes, and the store's own records\n", size(c.Rest))
+	}
 	if o.DryRun {
 		held += freed
 	}
