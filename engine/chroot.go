@@ -21,19 +21,19 @@ import (
 // shells are the programs that a root file system is told by, and that are opened in it; the first that it has counts.
 var shells = []string{"/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh", "/bin/busybox"}
 
-// RootArch returns the architecture of the root file system in the folder dir, and its shell.
-func RootArch(dir string) (arch, shell string, err error) {
+// RootArch returns the architecture of the root file system in the folder dir, and its shell. Errors call it name.
+func RootArch(dir, name string) (arch, shell string, err error) {
 	for _, shell := range shells {
 		arch, err := programArch(filepath.Join(dir, Inside(dir, shell)))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return "", "", fmt.Errorf("%s in %s is no program of Linux: %w", shell, dir, err)
+			return "", "", fmt.Errorf("%s in %s is no program of Linux: %w", shell, name, err)
 		}
 		return arch, shell, nil
 	}
-	return "", "", fmt.Errorf("%s has none of %s; name a root file system", dir, strings.Join(shells, ", "))
+	return "", "", fmt.Errorf("%s has none of %s; name a root file system", name, strings.Join(shells, ", "))
 }
 
 func programArch(file string) (string, error) {

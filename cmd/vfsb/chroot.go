@@ -103,7 +103,7 @@ func (c *chroot) run(ctx context.Context, store *cache.Store, root string, comma
 	if tree, err = filepath.Abs(tree); err != nil {
 		return err
 	}
-	arch, shell, err := engine.RootArch(tree)
+	arch, shell, err := engine.RootArch(tree, root)
 	if err != nil {
 		if !isFolder {
 			err = errors.Join(err, cache.Remove(tree)) // --keep's
