@@ -338,16 +338,21 @@ func (c *collector) readHistory() error {
 	return nil
 }
 
-// forget removes the notes of uses that name nothing that is left.
+// forget removes the notes of uses that name nothing that is there. Nobody can note a use meanwhile.
 func (c *collector) forget() error {
-	left := map[string]bool{}
-	for _, it := range c.Kept {
-		left[it.Name] = true
+	l, err := c.store.lockInternal("collect", unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	there := func(name string) bool {
+		_, err := os.Lstat(filepath.Join(c.store.dir, name))
+		return err == nil
 	}
 	for _, name := range c.store.glob("used/*") {
 		path := filepath.Join(c.store.dir, name)
 		list, err := readNames(path)
-		if err == nil && !slices.ContainsFunc(list, func(n string) bool { return left[n] }) {
+		if err == nil && !slices.ContainsFunc(list, there) {
 			err = ignore(os.Remove(path), fs.ErrNotExist)
 		}
 		if err != nil {

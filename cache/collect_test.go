@@ -526,3 +526,65 @@ func TestCollectKill(t *testing.T) {
 	}
 	t.Logf("%d of 25 kills came while things were being removed", during)
 }
+
+// TestForget: the notes of uses that name something that is there stay, also if it came while others were collected.
+func TestForget(t *testing.T) {
+	dir := filepath.Join(tempDir(t), "store")
+	nodes(t, dir, "a")
+	s, build := openStore(t, dir), openStore(t, dir)
+	c := &collector{store: s, last: map[string]time.Time{}, labels: map[string]string{}, reasons: map[string]string{}}
+	check(t, c.survey(context.Background()))
+	blob, err := build.PutBlob(strings.NewReader("fetched meanwhile"))
+	check(t, err)
+	check(t, build.Use("fetch", nil, []Digest{blob}))
+	check(t, build.Use("gone", nil, []Digest{DigestOf([]byte("gone"))}))
+	check(t, build.Close())
+	check(t, c.settle(filepath.Join(dir, "nowhere")))
+	check(t, c.forget())
+	if known, err := s.UsedAgain("gone"); known || err != nil {
+		t.Errorf("a use of what is gone is known: %v, %v", known, err)
+	}
+	collect(t, s, CollectOptions{})
+	if !s.HasBlob(blob) {
+		t.Error("a blob that is used was removed")
+	}
+}
+
+// TestUseWhileForgotten: a use is noted whole, whatever is forgotten meanwhile.
+func TestUseWhileForgotten(t *testing.T) {
+	dir := filepath.Join(tempDir(t), "store")
+	layers := nodes(t, dir, "a")
+	s, build := openStore(t, dir), openStore(t, dir)
+	gone := Layer{Tar: DigestOf([]byte("gone"))}
+	var enough atomic.Bool
+	var forgets sync.WaitGroup
+	forgets.Go(func() {
+		for !enough.Load() {
+			if err := (&collector{store: s}).forget(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for i := 0; i < 100 && !t.Failed(); i++ {
+		check(t, build.Use("x", []Layer{gone}, nil))
+		if path := build.usedPath("x"); i%2 == 0 { // long ago
+			os.Chtimes(path, day(0), day(0))
+		}
+		if i%4 < 2 {
+			if _, err := build.UsedAgain("x"); err != nil {
+				t.Error(err)
+			}
+			if err := build.Use("x", []Layer{gone}, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := build.Use("x", []Layer{layers["a"]}, nil); err != nil {
+			t.Error(err)
+		}
+		if known, err := build.UsedAgain("x"); !known || err != nil {
+			t.Errorf("the use of a layer that is there is not known: %v", err)
+		}
+	}
+	enough.Store(true)
+	forgets.Wait()
+}

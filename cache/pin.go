@@ -137,6 +137,11 @@ const useGrain = time.Hour
 func (s *Store) Use(name string, layers []Layer, blobs []Digest) error {
 	text := nameLines(layers, blobs)
 	path := s.usedPath(name)
+	l, err := s.lockInternal("collect", unix.LOCK_SH) // Collect removes notes under the exclusive lock
+	if err != nil {
+		return err
+	}
+	defer l.Close()
 	before, err := os.Stat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -175,6 +180,11 @@ func (s *Store) Use(name string, layers []Layer, blobs []Digest) error {
 
 // UsedAgain notes that name uses now what it used before. It reports false if that is not known: ask Use.
 func (s *Store) UsedAgain(name string) (bool, error) {
+	l, err := s.lockInternal("collect", unix.LOCK_SH)
+	if err != nil {
+		return false, err
+	}
+	defer l.Close()
 	before, err := os.Stat(s.usedPath(name))
 	if err != nil {
 		return false, ignore(err, fs.ErrNotExist)
