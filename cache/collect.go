@@ -3,6 +3,7 @@ package cache
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,29 +81,50 @@ func (s *Store) collect(ctx context.Context, o CollectOptions) (*Collection, err
 	}
 	defer one.Close()
 	if !o.DryRun {
-		if err := errors.Join(s.results.rewrite(1, 1), s.history.rewrite(boundHistory, 1)); err != nil {
-			return nil, err
+		// Where there is no room for another copy they stay as they are: what goes makes room.
+		for _, err := range []error{s.results.rewrite(1, 1), s.history.rewrite(boundHistory, 1)} {
+			if err != nil && !NoRoom(err) {
+				return nil, err
+			}
 		}
 	}
 	c := &collector{store: s, CollectOptions: o, last: map[string]time.Time{}, labels: map[string]string{}, reasons: map[string]string{}}
 	if err := c.survey(ctx); err != nil {
 		return nil, err
 	}
-	trash, err := s.temp("collected")
+	if o.DryRun {
+		return &c.Collection, c.settle("")
+	}
+	trash, err := s.trash()
 	if err != nil {
 		return nil, err
 	}
-	defer Remove(trash)
-	if err := os.Mkdir(trash, 0o700); err != nil {
-		return nil, err
-	}
 	if err := c.settle(trash); err != nil {
-		return nil, err
+		return nil, errors.Join(err, c.empty(trash))
 	}
-	if o.DryRun {
-		return &c.Collection, nil
+	return &c.Collection, errors.Join(c.empty(trash), c.forget(), s.discardShipped(), s.syncFS())
+}
+
+// trash returns how the paths begin to which what is collected is moved: a folder of this process, or where there is no
+// room for one, what a dead process would have left.
+func (s *Store) trash() (string, error) {
+	dir, err := s.temp("collected")
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
 	}
-	return &c.Collection, errors.Join(Remove(trash), c.forget(), s.discardShipped(), s.syncFS())
+	if NoRoom(err) {
+		return filepath.Join(s.dir, "run", deadPrefix+rand.Text()+"-"), nil
+	}
+	return dir + "/", err
+}
+
+// empty removes what was moved to the trash.
+func (c *collector) empty(trash string) error {
+	var failures []error
+	for i := range c.Removed {
+		failures = append(failures, Remove(trash+strconv.Itoa(i)))
+	}
+	return errors.Join(append(failures, Remove(trash))...)
 }
 
 // A collector is one run of Collect.
@@ -177,7 +199,7 @@ func diskUsage(path string) (total int64) {
 	return total
 }
 
-// settle decides on every item, and moves what goes into the folder trash. Nobody can pin meanwhile: a process that
+// settle decides on every item, and moves what goes to paths that begin with trash. Nobody can pin meanwhile: a process that
 // needs something has pinned it before, or looks for it afterwards.
 func (c *collector) settle(trash string) error {
 	l, err := c.store.lockInternal("collect", unix.LOCK_EX)
@@ -241,7 +263,7 @@ func (c *collector) settle(trash string) error {
 		return nil
 	}
 	for i, it := range c.Removed {
-		err := os.Rename(filepath.Join(c.store.dir, it.Name), filepath.Join(trash, strconv.Itoa(i)))
+		err := os.Rename(filepath.Join(c.store.dir, it.Name), trash+strconv.Itoa(i))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -350,24 +350,8 @@ func fillRound(dir string, room int, failed map[string]int, worked *int) error {
 		return err
 	}
 	filler := filepath.Join(dir, "filler")
-	if err := os.Mkdir(filler, 0o700); err != nil {
+	if err := fillDisk(filler, room); err != nil {
 		return err
-	}
-	for i := 0; ; i++ {
-		f, err := os.Create(fmt.Sprintf("%s/%d", filler, i))
-		if err == nil {
-			_, err = f.Write(make([]byte, 4096))
-			f.Close()
-		}
-		if errors.Is(err, unix.ENOSPC) {
-			for j := range room {
-				os.Remove(fmt.Sprintf("%s/%d", filler, i-j))
-			}
-			break
-		}
-		if err != nil {
-			return err
-		}
 	}
 	name := fmt.Sprint("node", room)
 	s, err = Open(store)
@@ -410,6 +394,102 @@ func fillRound(dir string, room int, failed map[string]int, worked *int) error {
 		return t.err
 	}
 	return Remove(store)
+}
+
+// fillDisk fills the disk with the new folder filler, but for some files.
+func fillDisk(filler string, room int) error {
+	if err := os.Mkdir(filler, 0o700); err != nil {
+		return err
+	}
+	for i := 0; ; i++ {
+		f, err := os.Create(fmt.Sprintf("%s/%d", filler, i))
+		if err == nil {
+			_, err = f.Write(make([]byte, 4096))
+			f.Close()
+		}
+		if errors.Is(err, unix.ENOSPC) {
+			for j := range room {
+				os.Remove(fmt.Sprintf("%s/%d", filler, i-j))
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// TestCollectFull: a disk without any room is what garbage is collected for.
+func TestCollectFull(t *testing.T) {
+	output(t, asNamespaceRoot(child("nospace", tempDir(t)), os.Getuid(), os.Getgid()))
+}
+
+func childCollectsFull(dir string) error {
+	for _, options := range []string{"size=1m", "nr_inodes=150"} {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
+			return fmt.Errorf("mount: %w", err)
+		}
+		if err := collectFull(dir); err != nil {
+			return fmt.Errorf("%s: %w", options, err)
+		}
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func collectFull(dir string) error {
+	store, filler := filepath.Join(dir, "store"), filepath.Join(dir, "filler")
+	s, err := Open(store)
+	if err != nil {
+		return err
+	}
+	if err := putNode(s, "kept"); err != nil {
+		return err
+	}
+	if _, err := s.Collect(context.Background(), CollectOptions{}); err != nil { // its locks are there from now on
+		return err
+	}
+	for range 2 * boundHistory {
+		if err := s.AddRecord(Record{Label: "a", Fields: []Field{{"text", strings.Repeat("long ", 400)}}}); err != nil {
+			return err
+		}
+	}
+	garbage, err := putLayer(s, "garbage")
+	if err := errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	for _, full := range []bool{true, false} {
+		if full {
+			err = fillDisk(filler, 0)
+		} else {
+			err = os.RemoveAll(filler)
+		}
+		if err != nil {
+			return err
+		}
+		if s, err = Open(store); err != nil {
+			return err
+		}
+		_, err := s.Collect(context.Background(), CollectOptions{})
+		if err := errors.Join(err, s.Close()); err != nil {
+			return fmt.Errorf("full: %v: %w", full, err)
+		}
+		if s.HasLayer(garbage) {
+			return errors.New("the garbage is still there")
+		}
+		if left := s.glob("run/*"); len(left) > 0 {
+			return fmt.Errorf("left in run/: %v", left)
+		}
+	}
+	history, err := os.ReadFile(filepath.Join(store, "history"))
+	if n := bytes.Count(history, []byte("\n")); n > boundHistory+1 { // and that of the node
+		return fmt.Errorf("the history has %d lines, %v", n, err)
+	}
+	var t failures
+	checkStore(&t, store)
+	return t.err
 }
 
 // failures is a testing.TB for a child process.

@@ -25,6 +25,7 @@ var children = map[string]func(dir string) error{
 	"collects": childCollects,
 	"puts":     childPuts,
 	"diskfull": childDiskFull,
+	"nospace":  childCollectsFull,
 
 	"shipped":        childShipped,
 	"shippedDamaged": childShippedDamaged,
