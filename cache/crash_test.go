@@ -492,6 +492,46 @@ func collectFull(dir string) error {
 	return t.err
 }
 
+// TestTornPins: what is pinned after the disk was full stays.
+func TestTornPins(t *testing.T) {
+	output(t, asNamespaceRoot(child("tornpins", tempDir(t)), os.Getuid(), os.Getgid()))
+}
+
+func childTornPins(dir string) error {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	s, err := Open(filepath.Join(dir, "store"))
+	if err != nil {
+		return err
+	}
+	var many []Digest
+	for i := range 200 { // more than a page
+		many = append(many, DigestOf([]byte(fmt.Sprint(i))))
+	}
+	if err := s.Pin(nil, many[:1]); err != nil {
+		return err
+	}
+	filler := filepath.Join(dir, "filler")
+	if err := fillDisk(filler, 0); err != nil {
+		return err
+	}
+	if err := s.Pin(nil, many); !errors.Is(err, unix.ENOSPC) {
+		return fmt.Errorf("on the full disk: %w", err)
+	}
+	if err := os.RemoveAll(filler); err != nil {
+		return err
+	}
+	later := DigestOf([]byte("later"))
+	if err := s.Pin(nil, []Digest{later}); err != nil {
+		return err
+	}
+	if pinned, err := s.pins(); err != nil || !pinned[blobName(later)] {
+		return fmt.Errorf("what was pinned later is not: %v", err)
+	}
+	return s.Close()
+}
+
 // failures is a testing.TB for a child process.
 type failures struct {
 	testing.TB

@@ -26,6 +26,7 @@ var children = map[string]func(dir string) error{
 	"puts":     childPuts,
 	"diskfull": childDiskFull,
 	"nospace":  childCollectsFull,
+	"tornpins": childTornPins,
 
 	"shipped":        childShipped,
 	"shippedDamaged": childShippedDamaged,

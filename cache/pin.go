@@ -73,9 +73,13 @@ func (s *Store) pin(names ...string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Close()); err != nil {
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
 		return err
+	}
+	if _, err := f.Write(text); err != nil { // what comes next must not continue a torn line
+		return errors.Join(err, f.Truncate(fi.Size()))
 	}
 	for _, n := range names {
 		s.pinned[n] = true
