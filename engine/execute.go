@@ -156,12 +156,15 @@ func (x *execution) present(ctx context.Context, id int32) error {
 	if err != nil {
 		return err
 	}
+	st.unpulled = nil
+	if !x.bring(ctx, id, result.Layer) { // nor would it be had another time
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("the layer of %s cannot be had: %w", n.Label, st.unpulled)
+	}
 	if result.Layer != before {
 		return &anewError{n.Label, before.Tar, result.Layer.Tar}
-	}
-	st.unpulled = nil
-	if !x.pullLayer(ctx, id) {
-		return fmt.Errorf("the layer of %s cannot be had: %w", n.Label, st.unpulled)
 	}
 	x.push(id)
 	x.emit(Event{Event: EventFinished, Label: n.Label, Status: Executed, Rebuilt: true, Key: st.key.String(), Layer: before.Tar.String(),

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"vfsb/cache"
 	"vfsb/engine/load"
+	"vfsb/engine/source"
 )
 
 // TestFailedElsewhere: the last lines of a log are shown, also after one that is long.
@@ -174,6 +176,44 @@ func TestAnewElsewhere(t *testing.T) {
 	reader.Wait()
 	if got := x.nodes[0].result.Layer.Tar; got != lost {
 		t.Errorf("the result is %s", got)
+	}
+}
+
+// unreachable is a cluster whose layers cannot be had, and come out as others each time.
+type unreachable struct {
+	aCluster
+	enough func() // is called when it has executed too often
+}
+
+func (u *unreachable) Result(context.Context, cache.Digest) (cache.Result, error) {
+	return cache.Result{}, cache.ErrNotFound
+}
+func (u *unreachable) PullLayer(context.Context, cache.Layer, func(int64)) error {
+	return errors.New("the layer is too large")
+}
+func (u *unreachable) Execute(context.Context, cache.Digest, bool, func(string)) (cache.Outcome, error) {
+	if u.executed++; u.executed == 10 {
+		u.enough()
+	}
+	d := cache.DigestOf(fmt.Append(nil, u.executed))
+	return cache.Outcome{Result: cache.Result{Layer: cache.Layer{Tar: d, Index: d}}, Stderr: []byte("{}")}, nil
+}
+
+// TestNeverHad: a layer that cannot be had is not executed again and again because it comes out as another.
+func TestNeverHad(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	u := &unreachable{enough: cancel}
+	x := u.on(t)
+	x.Remotes, x.graph.Roots = []Remote{u}, []int32{0}
+	lock, err := source.OpenLock(filepath.Join(t.TempDir(), "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Workspace, x.Fetcher = &load.Workspace{Root: t.TempDir()}, &source.Fetcher{Store: x.Store, Lock: lock}
+	_, err = x.Build(ctx, x.graph, Options{Elsewhere: Elsewhere{Executor: u, Jobs: 1}})
+	if err == nil || !strings.Contains(err.Error(), "cannot be had: the layer is too large") || u.executed != 2 {
+		t.Errorf("executed %d times, and then %v", u.executed, err)
 	}
 }
 

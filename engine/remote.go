@@ -160,12 +160,17 @@ func (x *execution) pull(ctx context.Context, ids []int32) {
 // pullLayer brings in the node's layer, and reports whether the store has it. It asks once in a build, and notes why it
 // asked in vain. The caller holds the node's presence.
 func (x *execution) pullLayer(ctx context.Context, id int32) bool {
+	return x.bring(ctx, id, x.nodes[id].result.Layer)
+}
+
+// bring is pullLayer for a layer that need not be the one of the node's result.
+func (x *execution) bring(ctx context.Context, id int32, layer cache.Layer) bool {
 	st := &x.nodes[id]
-	if st.unpulled == nil && !x.Store.HasLayer(st.result.Layer) {
+	if st.unpulled == nil && !x.Store.HasLayer(layer) {
 		for _, r := range x.Remotes {
 			x.pulls <- struct{}{}
-			told, ended := x.pulling(id)
-			st.unpulled = r.PullLayer(ctx, st.result.Layer, told)
+			told, ended := x.pulling(id, layer.Tar)
+			st.unpulled = r.PullLayer(ctx, layer, told)
 			ended()
 			<-x.pulls
 			if st.unpulled == nil || cache.NoRoom(st.unpulled) || ctx.Err() != nil {
@@ -173,12 +178,12 @@ func (x *execution) pullLayer(ctx context.Context, id int32) bool {
 			}
 		}
 	}
-	return x.Store.HasLayer(st.result.Layer)
+	return x.Store.HasLayer(layer)
 }
 
-// pulling returns what tells, now and then, how much of the node's layer has come, and that no more comes.
-func (x *execution) pulling(id int32) (told func(done int64), ended func()) {
-	layer, last := x.nodes[id].result.Layer.Tar, time.Now()
+// pulling returns what tells, now and then, how much of a layer of the node has come, and that no more comes.
+func (x *execution) pulling(id int32, layer cache.Digest) (told func(done int64), ended func()) {
+	last := time.Now()
 	ev := Event{Event: EventFetch, Label: x.graph.Nodes[id].Label, URL: "layers/" + layer.Hex()[:12]}
 	told = func(done int64) {
 		ev.Bytes = done
