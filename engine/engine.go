@@ -91,20 +91,36 @@ func (e *Engine) Reseed(roots []load.Config, seed *load.Target) (*Graph, hcl.Dia
 // Build executes what g needs and delivers its roots. It returns a *BuildError when
 // nodes failed, the context's cause when it was cancelled; every other error is the
 // machine's.
-func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (*Summary, error) {
+func (e *Engine) Build(ctx context.Context, g *Graph, o Options) (summary *Summary, err error) {
 	var before []nodeState
-	for {
+	err = anew(ctx, o, func() error {
 		x, err := e.execution(g, o)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		x.before = before
-		summary, err := x.build(ctx)
-		// What is different now lies in the store, so this comes to an end.
-		if anew := (*anewError)(nil); !errors.As(err, &anew) || ctx.Err() != nil {
-			return summary, err
-		}
+		summary, err = x.build(ctx)
 		before = x.nodes
+		return err
+	})
+	return summary, err
+}
+
+// anew calls do once more whenever its error is an *anewError. What is different then lies in the store, so this comes to
+// an end.
+func anew(ctx context.Context, o Options, do func() error) error {
+	for {
+		err := do()
+		lost := (*anewError)(nil)
+		if !errors.As(err, &lost) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if o.Notify != nil {
+			o.Notify(Event{Event: EventWarning, Time: time.Now(), Message: lost.Error()})
+		}
 	}
 }
 
@@ -127,8 +143,10 @@ func (x *execution) build(ctx context.Context) (*Summary, error) {
 		err = x.anew
 	}
 	if anew := (*anewError)(nil); errors.As(err, &anew) {
-		x.emit(Event{Event: EventWarning, Message: anew.Error()})
-		return nil, err
+		if ctx.Err() == nil {
+			return nil, err
+		}
+		err = context.Cause(ctx)
 	}
 	if err == errFailed {
 		err = &BuildError{Failures: x.failures, Skipped: x.skipped}

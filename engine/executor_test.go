@@ -199,21 +199,64 @@ func (u *unreachable) Execute(context.Context, cache.Digest, bool, func(string))
 	return cache.Outcome{Result: cache.Result{Layer: cache.Layer{Tar: d, Index: d}}, Stderr: []byte("{}")}, nil
 }
 
-// TestNeverHad: a layer that cannot be had is not executed again and again because it comes out as another.
-func TestNeverHad(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	u := &unreachable{enough: cancel}
-	x := u.on(t)
-	x.Remotes, x.graph.Roots = []Remote{u}, []int32{0}
+// build is a build of one node on the executor, which the cluster is a part of.
+func (c *aCluster) build(ctx context.Context, t *testing.T, e Executor) (*Summary, error) {
+	t.Helper()
+	x := c.on(t)
+	x.Remotes, x.graph.Roots = []Remote{e}, []int32{0}
 	lock, err := source.OpenLock(filepath.Join(t.TempDir(), "lock"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	x.Workspace, x.Fetcher = &load.Workspace{Root: t.TempDir()}, &source.Fetcher{Store: x.Store, Lock: lock}
-	_, err = x.Build(ctx, x.graph, Options{Elsewhere: Elsewhere{Executor: u, Jobs: 1}})
+	return x.Build(ctx, x.graph, Options{Elsewhere: Elsewhere{Executor: e, Jobs: 1}})
+}
+
+// TestNeverHad: a layer that cannot be had is not executed again and again because it comes out as another.
+func TestNeverHad(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	u := &unreachable{enough: cancel}
+	_, err := u.build(ctx, t, u)
 	if err == nil || !strings.Contains(err.Error(), "cannot be had: the layer is too large") || u.executed != 2 {
 		t.Errorf("executed %d times, and then %v", u.executed, err)
+	}
+}
+
+// lossy is a cluster that loses a layer, and makes another in its place.
+type lossy struct {
+	unreachable
+	brought func() // is called when the other layer has been brought
+}
+
+func (l *lossy) Execute(ctx context.Context, d cache.Digest, fresh bool, stage func(string)) (cache.Outcome, error) {
+	if l.executed == 0 {
+		return l.unreachable.Execute(ctx, d, fresh, stage)
+	}
+	return l.aCluster.Execute(ctx, d, fresh, stage)
+}
+func (l *lossy) PullLayer(_ context.Context, layer cache.Layer, _ func(int64)) error {
+	if layer != l.layer {
+		return cache.ErrNotFound
+	}
+	defer l.brought()
+	return l.bring()
+}
+
+// TestAnewInterrupted: a build that would begin anew when it is interrupted has been interrupted.
+func TestAnewInterrupted(t *testing.T) {
+	for _, interrupted := range []bool{false, true} {
+		enough := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		l := &lossy{brought: func() {}}
+		if interrupted {
+			l.brought = func() { cancel(enough) }
+		}
+		summary, err := l.build(ctx, t, l)
+		if errors.Is(err, enough) != interrupted || err != nil && !interrupted || summary == nil || l.executed != 2 {
+			t.Errorf("interrupted: %t: executed %d times, %v, %v", interrupted, l.executed, summary, err)
+		}
+		cancel(nil)
 	}
 }
 
