@@ -91,18 +91,23 @@ func (e *Engine) EmulatorOf(ctx context.Context, arch string, o Options) (*sandb
 		if diags.HasErrors() {
 			return nil, diags
 		}
-		x, err := e.execution(g, o)
-		if err != nil {
-			return nil, err
-		}
-		defer x.close()
-		if err := x.buildAll(ctx); err != nil {
-			return nil, err
-		}
-		if err := x.present(ctx, g.Roots[0]); err != nil {
-			return nil, err
-		}
-		return x.emulator(p, g.Roots[0])
+		var emulator *sandbox.Emulator
+		err = anew(ctx, o, func() error {
+			x, err := e.execution(g, o)
+			if err != nil {
+				return err
+			}
+			defer x.close()
+			if err := x.buildAll(ctx); err != nil {
+				return err
+			}
+			if err := x.present(ctx, g.Roots[0]); err != nil {
+				return err
+			}
+			emulator, err = x.emulator(p, g.Roots[0])
+			return err
+		})
+		return emulator, err
 	}
 	return nil, fmt.Errorf("no platform of this workspace has an emulator for %s programs; add one: emulator = { package = \"//qemu\", program = \"usr/bin/qemu-aarch64-static\" }", arch)
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,7 +14,15 @@ import (
 // run. For a rootfs or an image it is the built root file system itself. release
 // removes the sandbox's folder.
 func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec sandbox.Spec, release func(), err error) {
-	whole, n := g, g.Nodes[id]
+	err = anew(ctx, o, func() (err error) {
+		spec, release, err = e.enter(ctx, g, id, o)
+		return err
+	})
+	return spec, release, err
+}
+
+func (e *Engine) enter(ctx context.Context, g *Graph, id int32, o Options) (spec sandbox.Spec, release func(), err error) {
+	n := g.Nodes[id]
 	for n.Step == nil || n.Step.Builtin == BuiltinOCI { // a group, or an image: its first content
 		if len(n.Contents) == 0 {
 			return spec, nil, fmt.Errorf("%s: %s is empty; name a target that runs a script", load.Pos(n.Target.Range), n.Label)
@@ -38,10 +45,6 @@ func (e *Engine) Enter(ctx context.Context, g *Graph, id int32, o Options) (spec
 		x.entered = n
 	}
 	if err := x.buildAll(ctx); err != nil {
-		if anew := (*anewError)(nil); errors.As(err, &anew) && ctx.Err() == nil { // as Build does
-			x.emit(Event{Event: EventWarning, Message: anew.Error()})
-			return e.Enter(ctx, whole, id, o)
-		}
 		return spec, nil, err
 	}
 	dir, release, err := e.Store.NewRun(n.Label)
@@ -103,7 +106,7 @@ func (x *execution) emulator(p *load.Platform, id int32) (*sandbox.Emulator, err
 	return &sandbox.Emulator{Arch: p.Arch, Program: program}, nil
 }
 
-// buildAll builds the graph, and delivers nothing. An *anewError says to do it once more.
+// buildAll builds the graph, and delivers nothing. An *anewError says to do it once more: see anew.
 func (x *execution) buildAll(ctx context.Context) error {
 	x.emit(Event{Event: EventStarted, Total: int64(len(x.graph.Nodes))})
 	x.asks = len(x.Remotes) > 0

@@ -33,6 +33,14 @@ func (p *PatchedSource) src() string   { return filepath.Join(p.build(), "src") 
 // UnpackSource unpacks and patches the source of a node with the beginning of its own script. The sandbox has the root of
 // the node's stage and nothing else: to look at a source, its cross compiler need not be built. release removes it all.
 func (e *Engine) UnpackSource(ctx context.Context, n *Node, o Options) (p *PatchedSource, release func(), err error) {
+	err = anew(ctx, o, func() (err error) {
+		p, release, err = e.unpackSource(ctx, n, o)
+		return err
+	})
+	return p, release, err
+}
+
+func (e *Engine) unpackSource(ctx context.Context, n *Node, o Options) (p *PatchedSource, release func(), err error) {
 	script, err := prologue(n)
 	if err != nil {
 		return nil, nil, err
