@@ -138,15 +138,15 @@ func (x *execution) deliverFile(ctx context.Context, id int32, stamps map[string
 	defer os.Remove(tmp.Name())
 	buffered := bufio.NewWriterSize(tmp, 1<<20)
 	err = errors.Join(x.writeArtifact(id, buffered), buffered.Flush(), tmp.Chmod(0o644), tmp.Close())
+	var info fs.FileInfo
+	if err == nil {
+		info, err = os.Stat(tmp.Name()) // under its final name another build may put its own file any time
+	}
 	if err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
 	}
 	stamps[name] = stamp{Layer: st.result.Layer.Tar.String(), Size: info.Size(), ModTime: info.ModTime().UnixNano()}
 	x.delivered(n.Label, path, info.Size())
