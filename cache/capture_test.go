@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -385,7 +386,7 @@ func TestCaptureDeep(t *testing.T) {
 	at, err := unix.Open(dir, unix.O_PATH, 0)
 	check(t, err)
 	name := strings.Repeat("d", 250)
-	for range 20 {
+	for range 10 {
 		check(t, unix.Mkdirat(at, name, 0o755))
 		next, err := unix.Openat(at, name, unix.O_PATH, 0)
 		check(t, err)
@@ -518,6 +519,37 @@ func TestRemove(t *testing.T) {
 	check(t, Remove(filepath.Join(dir, "go")))
 	if fi, err := os.Stat(filepath.Join(dir, "keep")); err != nil || fi.Mode().Perm() != 0o555 {
 		t.Errorf("the folder behind a link: %v, %v", fi, err)
+	}
+}
+
+// TestRemoveTwice: what two processes remove at once is gone, and neither fails.
+func TestRemoveTwice(t *testing.T) {
+	dir := tempDir(t)
+	for range 4 {
+		tree := filepath.Join(dir, "tree")
+		for _, side := range []string{"", "a", "b"} {
+			check(t, os.MkdirAll(tree+"/"+side+strings.Repeat("/d", 3*maxOpen), 0o755))
+		}
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() {
+				if err := Remove(tree); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
+		if _, err := os.Lstat(tree); err == nil {
+			t.Error("it is still there")
+			check(t, Remove(tree))
+		}
+	}
+	d, err := os.Open(dir)
+	check(t, err)
+	defer d.Close()
+	r := remover{top: int(d.Fd())}
+	if err := r.moveUp(r.top, "gone"); err != nil {
+		t.Errorf("what another process has moved: %v", err)
 	}
 }
 

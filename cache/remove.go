@@ -17,8 +17,14 @@ const maxOpen = 64
 // A path that does not exist is no error. It goes from descriptor to descriptor, since a build can make paths that are
 // longer than the kernel takes at once.
 func Remove(path string) error {
-	r := remover{top: -1}
-	if err := r.remove(unix.AT_FDCWD, path, 0); err != nil {
+	var err error
+	for range 100 { // another process that removes it, too, may move something up where there was nothing left
+		r := remover{top: -1}
+		if err = r.remove(unix.AT_FDCWD, path, 0); !errors.Is(err, unix.ENOTEMPTY) {
+			break
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("remove %s: %w", path, err)
 	}
 	return nil
@@ -93,7 +99,7 @@ func (r *remover) moveUp(at int, name string) error {
 		r.moved++
 		err := unix.Renameat2(at, name, r.top, fmt.Sprintf("%d.up", r.moved), unix.RENAME_NOREPLACE)
 		if !errors.Is(err, unix.EEXIST) {
-			return err
+			return ignore(err, unix.ENOENT)
 		}
 	}
 }
