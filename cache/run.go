@@ -148,8 +148,7 @@ func (s *Store) DropFailed(label string) error {
 	if err != nil {
 		return ignore(ignore(err, fs.ErrNotExist), unix.EWOULDBLOCK)
 	}
-	defer unlock()
-	return Remove(dir)
+	return errors.Join(s.discard(dir), unlock())
 }
 
 // LockUnused keeps others from beginning to work in the folder dir until unlock. The error is [unix.EWOULDBLOCK] if

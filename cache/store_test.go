@@ -285,6 +285,48 @@ func TestRunFolders(t *testing.T) {
 	}
 }
 
+// TestDropFailed: the folder of a failed run goes at once, so that a kill leaves no half of it, and another takes its place.
+func TestDropFailed(t *testing.T) {
+	s := openStore(t, filepath.Join(tempDir(t), "store"))
+	keep := func() {
+		run, release, err := s.NewRun("a")
+		check(t, err)
+		defer release()
+		for i := range 300 {
+			check(t, touch(fmt.Sprintf("%s/%d", run, i)))
+		}
+		_, err = s.KeepFailed(run, "a", nil, nil)
+		check(t, err)
+	}
+	dir := s.FailedDir("a")
+	for range 3 {
+		keep()
+		var drop sync.WaitGroup
+		drop.Go(func() {
+			if err := s.DropFailed("a"); err != nil {
+				t.Error(err)
+			}
+		})
+		for {
+			before, err := os.Lstat(dir)
+			if err != nil {
+				break
+			}
+			for i := range 300 {
+				if _, err := os.Lstat(fmt.Sprintf("%s/%d", dir, i)); err == nil {
+					continue
+				}
+				if now, err := os.Lstat(dir); err == nil && os.SameFile(before, now) {
+					t.Fatalf("file %d is gone, and the folder is there", i)
+				}
+				break
+			}
+		}
+		keep() // while the last one is being removed
+		drop.Wait()
+	}
+}
+
 func TestLock(t *testing.T) {
 	s := openStore(t, filepath.Join(tempDir(t), "store"))
 	ctx := context.Background()
