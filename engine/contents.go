@@ -62,7 +62,7 @@ func FileContents(path string, tmp func() (string, error)) (*artifact.Contents, 
 	open := func() (io.ReadCloser, error) { return artifact.OpenCompressed(path, source.Decompress) }
 	c, err := artifact.TarContents(open)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w; name the tarball of a root file system, an OCI image or a label", path, err)
 	}
 	if !artifact.IsLayout(c.Entries) {
 		return c, nil

@@ -64,7 +64,7 @@ type buildCommand struct {
 }
 
 func (b *buildCommand) run(ctx context.Context, store *cache.Store, labels []string) error {
-	if !b.DryRun && !b.Force && b.trace == "" && b.Pull != engine.PullAll {
+	if !b.DryRun && !b.Force && b.trace == "" && b.exec == "" && b.Pull != engine.PullAll {
 		b.Past = b.app.past(store, labels)
 		if done, err := b.recall(ctx); done || err != nil {
 			return err
@@ -172,7 +172,7 @@ func printSummary(app *app, o engine.Options, s *engine.Summary, f *forecast, er
 				planned = "; " + left
 			}
 		}
-		fmt.Fprintf(os.Stderr, "%s in %s: %s%s\n", verdict(o, err), s.Wall.Round(10*time.Millisecond), counts(s), planned)
+		fmt.Fprintf(os.Stderr, "%s in %s%s%s\n", verdict(o, err), s.Wall.Round(10*time.Millisecond), counts(s), planned)
 	}
 	if err != nil || o.DryRun {
 		return
@@ -220,10 +220,11 @@ func counts(s *engine.Summary) string {
 	text := ""
 	for _, status := range []engine.Status{engine.Executed, engine.Pulled, engine.Cached, engine.Planned, engine.Failed, engine.Skipped} {
 		if n := s.Count[status]; n > 0 {
-			if text != "" {
-				text += ", "
+			sep := ", "
+			if text == "" {
+				sep = ": "
 			}
-			text += fmt.Sprintf("%d %s", n, status)
+			text += fmt.Sprintf("%s%d %s", sep, n, status)
 		}
 	}
 	if s.CPU > 0 {

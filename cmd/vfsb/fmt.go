@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"vfsb/engine/load"
 )
@@ -68,6 +70,9 @@ func (f *formatter) format(name string) error {
 	path := within(f.dir, name)
 	text, err := os.ReadFile(path)
 	if err != nil {
+		if errors.Is(err, unix.EISDIR) {
+			err = fmt.Errorf("%w; name files, or nothing for all of the workspace's", err)
+		}
 		return usageError{err}
 	}
 	formatted, changes := f.layout(name, text)

@@ -89,8 +89,7 @@ func nodeRuns(e *engine.Engine, label string) ([]cache.Record, error) {
 // nodeRun is run back of a node.
 func nodeRun(runs []cache.Record, back int) (cache.Record, error) {
 	if back >= len(runs) {
-		return cache.Record{}, usageError{fmt.Errorf("the store knows %d runs of %s, up to ~%d; vfsb log --list shows them",
-			len(runs), runs[0].Label, len(runs)-1)}
+		return cache.Record{}, usageError{fmt.Errorf("of %s the store has runs up to ~%d only; vfsb log --list shows them", runs[0].Label, len(runs)-1)}
 	}
 	return runs[back], nil
 }

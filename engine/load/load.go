@@ -109,7 +109,7 @@ func (l *loader) read() {
 	for _, f := range templates {
 		text, err := os.ReadFile(filepath.Join(f.Dir, f.name))
 		if err != nil {
-			l.errorf(hcl.Range{Filename: f.file(f.name)}, "%v", err)
+			l.diags = append(l.diags, unreadable(f.file(f.name), err))
 			continue
 		}
 		name := templateName(f.name)
@@ -137,9 +137,13 @@ const (
 func parse(dir, path, name string) (*hcl.File, hcl.Diagnostics) {
 	text, err := os.ReadFile(filepath.Join(dir, path))
 	if err != nil {
-		return nil, hcl.Diagnostics{Errorf(hcl.Range{Filename: name}, "%v", err)}
+		return nil, hcl.Diagnostics{unreadable(name, err)}
 	}
 	return parseText(name, text)
+}
+
+func unreadable(name string, err error) *hcl.Diagnostic {
+	return Errorf(hcl.Range{Filename: name, Start: hcl.InitialPos, End: hcl.InitialPos}, "%v; make it a file that can be read, or remove it", err)
 }
 
 func parseText(name string, text []byte) (*hcl.File, hcl.Diagnostics) {
@@ -405,7 +409,11 @@ func (l *loader) pkg(f Folder, dir string, b *hcl.Block) *Package {
 	native := b.Body.(*hclsyntax.Body)
 	for _, block := range native.Blocks {
 		if block.Type != "source" && !slices.Contains(kinds, block.Type) {
-			l.errorf(block.DefRange(), "unknown rule kind %q%s; kinds are %s", block.Type, strings.Replace(Suggest(block.Type, kinds), ";", ",", 1), strings.Join(sorted(kinds), ", "))
+			imports := ""
+			if len(l.ws.Kinds) == 0 {
+				imports = "; to have more, write import = [\"shipped\"] into the workspace block of vfsb.hcl"
+			}
+			l.errorf(block.DefRange(), "unknown rule kind %q%s; kinds are %s%s", block.Type, strings.Replace(Suggest(block.Type, kinds), ";", ",", 1), strings.Join(sorted(kinds), ", "), imports)
 		}
 	}
 	attributesOnly := &hclsyntax.Body{Attributes: native.Attributes, SrcRange: native.SrcRange, EndRange: native.EndRange}

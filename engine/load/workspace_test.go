@@ -116,6 +116,8 @@ func TestWorkspaceErrors(t *testing.T) {
 		"pin":                    {map[string]string{"own/vfsb.hcl": "workspace {\n  import = [\"shipped\"]\n  pin = \"d0\"\n}\n"}, []string{"vfsb.hcl line 3", "carries the packages d1", "change the pin"}},
 		"no package.hcl":         {map[string]string{"own/packages/bash/x.sh.j2": ""}, []string{"packages/bash line 1", "has no package.hcl", "write one"}},
 		"empty package.hcl":      {map[string]string{"own/packages/bash/package.hcl": "# nothing\n"}, []string{"packages/bash/package.hcl line 1", "no package is declared", `write package "bash"`}},
+		"unreadable package.hcl": {map[string]string{"own/packages/bash/package.hcl/x": ""}, []string{"packages/bash/package.hcl line 1", "is a directory", "make it a file that can be read"}},
+		"no imports":             {map[string]string{"own/vfsb.hcl": "workspace {}\n", "own/packages/a/package.hcl": "package \"a\" {\n script {}\n}\n"}, []string{"packages/a/package.hcl line 2", "unknown rule kind", "write import = [\"shipped\"]"}},
 		"more than patches":      {map[string]string{"own/packages/bash/patches/a.patch": "", "own/packages/bash/x.sh.j2": ""}, []string{"packages/bash line 1", "has no package.hcl"}},
 		"no patches":             {map[string]string{"own/packages/bash/patches/a.diff": ""}, []string{"packages/bash line 1", "has no package.hcl"}},
 		"patches of none":        {map[string]string{"own/packages/bsh/patches/a.patch": ""}, []string{"packages/bsh line 1", `did you mean "bash"`}},

@@ -322,7 +322,7 @@ func (l *Lock) parse(b []byte) error {
 			err = io.ErrUnexpectedEOF
 		}
 		line := 1 + bytes.Count(b[:min(int(offset), len(b))], []byte("\n"))
-		return fmt.Errorf("%s:%d: lock file: %w", l.path, line, err)
+		return fmt.Errorf("%s:%d: lock file: %w; restore it, or remove it and run `vfsb fetch`", l.path, line, err)
 	}
 	version := 0
 	err := object(dec, func(key string) error {
