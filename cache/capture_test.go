@@ -386,7 +386,7 @@ func TestCaptureDeep(t *testing.T) {
 	at, err := unix.Open(dir, unix.O_PATH, 0)
 	check(t, err)
 	name := strings.Repeat("d", 250)
-	for range 10 {
+	for range 20 {
 		check(t, unix.Mkdirat(at, name, 0o755))
 		next, err := unix.Openat(at, name, unix.O_PATH, 0)
 		check(t, err)
