@@ -21,6 +21,18 @@ func writeFiles(t testing.TB, root string, files map[string]string) {
 	}
 }
 
+// loaded is a workspace of files, which know the rule kind group.
+func loaded(t *testing.T, files map[string]string) *Workspace {
+	t.Helper()
+	root := t.TempDir()
+	writeFiles(t, root, files)
+	ws, diags := Load(root, []string{"group"}, Carried{})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	return ws
+}
+
 const profiles = `
 profile "gnu" {
   home = "tools"
@@ -49,18 +61,13 @@ platform "arm64-musl" {
 `
 
 func TestResolve(t *testing.T) {
-	root := t.TempDir()
-	writeFiles(t, root, map[string]string{
+	ws := loaded(t, map[string]string{
 		"profiles/all.d/all.hcl":        profiles,
 		"packages/bash/package.hcl":     "package \"bash\" {\n group {\n members = [] \n}\n}\n",
 		"packages/gcc/package.hcl":      "package \"gcc\" {\n profiles = [\"gnu\"]\n group \"cross\" {\n members = []\n stage = profile == \"gnu\" ? \"cross\" : \"tools\"\n }\n}\n",
 		"packages/none/package.hcl":     "package \"none\" {\n}\n",
 		"packages/alkaline/package.hcl": "package \"alkaline\" {\n profile = \"musl\"\n group {\n members = []\n}\n}\n",
 	})
-	ws, diags := Load(root, []string{"group"}, Carried{})
-	if diags.HasErrors() {
-		t.Fatal(diags)
-	}
 	r := NewResolver(ws, Exec{Arch: "arm64", Triplet: "aarch64-pc-linux-gnu"})
 	for in, want := range map[string]string{
 		"//bash":                "//bash@tools:arm64",
@@ -116,8 +123,7 @@ func TestResolve(t *testing.T) {
 
 // TestExtends: a stage has what the one above it has, and what is written is its own.
 func TestExtends(t *testing.T) {
-	root := t.TempDir()
-	writeFiles(t, root, map[string]string{
+	ws := loaded(t, map[string]string{
 		"packages/a/package.hcl": "package \"a\" {\n group {\n members = [] \n}\n}\n",
 		"profiles/p.d/p.hcl": `profile "p" {
   home = "one"
@@ -155,10 +161,6 @@ platform "p" {
 }
 `,
 	})
-	ws, diags := Load(root, []string{"group"}, Carried{})
-	if diags.HasErrors() {
-		t.Fatal(diags)
-	}
 	r := NewResolver(ws, Exec{Arch: "amd64"})
 	c, err := r.Resolve(Label{Package: "a", Stage: "two"}, "p")
 	if err != nil {
@@ -180,8 +182,7 @@ platform "p" {
 
 // TestEmulated: platform.emulated is true where this machine does not run the platform's programs, in every stage.
 func TestEmulated(t *testing.T) {
-	root := t.TempDir()
-	writeFiles(t, root, map[string]string{
+	ws := loaded(t, map[string]string{
 		"packages/a/package.hcl": "package \"a\" {\n group {\n members = [] \n}\n}\n",
 		"profiles/p.d/p.hcl": `profile "p" {
   home = "s"
@@ -201,10 +202,6 @@ platform "arm" {
 }
 `,
 	})
-	ws, diags := Load(root, []string{"group"}, Carried{})
-	if diags.HasErrors() {
-		t.Fatal(diags)
-	}
 	for machine, want := range map[string]map[string]bool{"amd64": {"x86": false, "arm": true}, "arm64": {"x86": true, "arm": false}} {
 		r := NewResolver(ws, Exec{Arch: machine})
 		for platform, emulated := range want {
