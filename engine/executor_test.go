@@ -49,6 +49,7 @@ type aCluster struct {
 	failures []error      // of PullLayer
 	broken   []error      // of Execute
 	executed int
+	ended    string // the message with which its build has ended
 }
 
 func (c *aCluster) Name() string { return "cluster" }
@@ -209,7 +210,12 @@ func (c *aCluster) build(ctx context.Context, t *testing.T, e Executor) (*Summar
 		t.Fatal(err)
 	}
 	x.Workspace, x.Fetcher = &load.Workspace{Root: t.TempDir()}, &source.Fetcher{Store: x.Store, Lock: lock}
-	return x.Build(ctx, x.graph, Options{Elsewhere: Elsewhere{Executor: e, Jobs: 1}})
+	notify := func(ev Event) {
+		if ev.Event == EventEnded {
+			c.ended = ev.Message
+		}
+	}
+	return x.Build(ctx, x.graph, Options{Notify: notify, Elsewhere: Elsewhere{Executor: e, Jobs: 1}})
 }
 
 // TestNeverHad: a layer that cannot be had is not executed again and again because it comes out as another.
@@ -248,13 +254,13 @@ func TestAnewInterrupted(t *testing.T) {
 	for _, interrupted := range []bool{false, true} {
 		enough := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		l := &lossy{brought: func() {}}
+		l, ended := &lossy{brought: func() {}}, ""
 		if interrupted {
-			l.brought = func() { cancel(enough) }
+			l.brought, ended = func() { cancel(enough) }, enough.Error()
 		}
 		summary, err := l.build(ctx, t, l)
-		if errors.Is(err, enough) != interrupted || err != nil && !interrupted || summary == nil || l.executed != 2 {
-			t.Errorf("interrupted: %t: executed %d times, %v, %v", interrupted, l.executed, summary, err)
+		if errors.Is(err, enough) != interrupted || err != nil && !interrupted || summary == nil || l.executed != 2 || l.ended != ended {
+			t.Errorf("interrupted: %t: executed %d times, %v, %v, ended with %q", interrupted, l.executed, summary, err, l.ended)
 		}
 		cancel(nil)
 	}
